@@ -31,6 +31,8 @@ class Principal:
     credential: str = ""
     """Id of the credential's row, so that its removal can end what it opened; empty for built-in principals."""
     anonymous: bool = False
+    scopes: frozenset[str] | None = None
+    """The scopes that an OAuth token is limited to; None: it may do all that its roles allow."""
 
     @property
     def audiences(self) -> tuple[str, ...]:

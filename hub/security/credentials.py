@@ -52,9 +52,21 @@ class Credential:
     fingerprint: str
     """The stored hash of the secret. That of a password changes when the password does."""
     expires_ms: int | None = None
+    user: str | None = None
+    """The id of the user whom it stands for; None for keys, clients and tokens of other subjects."""
+    family: str | None = None
+    """The family of an OAuth token: it ends with that, and names its logins, so that a refreshed token has the login of the old one."""
+    scopes: frozenset[str] | None = None
+    """See :attr:`hub.core.principal.Principal.scopes`."""
+    client: str | None = None
+    """The id of the client that got an OAuth token."""
 
     def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
         """The principal. ``discriminator`` distinguishes the logins of one credential if its secret cannot (sign-in by password)."""
-        own = login_key(self.tenant, self.subject, discriminator or f"token:{self.fingerprint}")
+        own = login_key(self.tenant, self.subject, discriminator or self._own_login)
         login = login_key(self.tenant, self.subject, statistics_session) if statistics_session else own
-        return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id)
+        return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id, scopes=self.scopes)
+
+    @property
+    def _own_login(self) -> str:
+        return f"token:{self.fingerprint}" if self.family is None else f"family:{self.family}"

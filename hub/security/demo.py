@@ -6,6 +6,7 @@ They exist in memory only: without ``--demo`` they are not valid.
 from collections.abc import Iterable
 from typing import Final
 
+from hub.security.changes import Changes
 from hub.security.credentials import Credential, hash_secret
 from hub.security.roles import BUILT_IN, Grants
 
@@ -35,8 +36,8 @@ class DemoLookup:
         )
         self._by_id = {credential.id: credential for credential in made}
 
-    async def revision(self) -> int:
-        return 0
+    async def changes(self, after: int | None) -> Changes:
+        return Changes(0, ())
 
     async def by_token(self, digest: str) -> Credential | None:
         token = self._by_id["token:demo"]

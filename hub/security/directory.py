@@ -1,4 +1,4 @@
-"""A cache of credentials. It is emptied when the revision in the database shows a change."""
+"""A cache of credentials. What a change in the database concerns is read again; the rest stays."""
 
 import asyncio
 import heapq
@@ -10,6 +10,7 @@ from typing import Final
 
 from hub.core.ports import Clock
 from hub.core.principal import Principal
+from hub.security.changes import Concerned, has_shrunk
 from hub.security.credentials import Credential
 from hub.security.lookup import Lookup
 from hub.security.roles import Grants
@@ -31,7 +32,7 @@ class Counters:
     lookups: int = 0
     """Credentials that were looked up in the database; the others were answered from memory."""
     reloads: int = 0
-    """Times that a change of users, keys or roles emptied what was kept in memory."""
+    """Times that something had changed of which the database does not say what, and all that was in memory was read again."""
     revoked: int = 0
     """Credentials in use that were removed, changed, or ran out."""
 
@@ -49,9 +50,10 @@ class Directory:
         "_grants",
         "_issued",
         "_max_cached",
+        "_number",
         "_overlay",
-        "_revision",
         "counters",
+        "grants_generation",
     )
 
     def __init__(self, database: Lookup, clock: Clock, overlay: Lookup | None = None, *, max_cached: int = MAX_CACHED) -> None:
@@ -61,20 +63,18 @@ class Directory:
         self._max_cached = max_cached
         self._clock = clock
         self.counters = Counters()
-        # look-ups by (kind, key); emptied when the revision changes
+        # look-ups by (kind, key)
         self._found: OrderedDict[tuple[str, str], Credential] = OrderedDict()
         self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._grants: dict[tuple[str, frozenset[str]], Grants] = {}
+        # rises with each change: what was read before it and comes after it is not kept
         self._generation = 0
-        self._revision: int | None = None
+        self.grants_generation = 0
+        """Rises when grants of roles may have changed."""
+        self._number: int | None = None
         # by id: each credential that was returned to a caller, as it was then
         self._issued: dict[str, Credential] = {}
         self._expiries: list[tuple[int, str]] = []
-
-    @property
-    def generation(self) -> int:
-        """A number that rises each time the cache is emptied."""
-        return self._generation
 
     async def by_token(self, digest: str) -> Credential | None:
         """The credential of a bearer token; None if it is unknown or has expired."""
@@ -151,20 +151,20 @@ class Directory:
         """Look for credentials that changed or expired. Returns a function that tells which principals are concerned; None if there are
         none. Call it once a second. If there are many credentials, other tasks run in between.
 
-        The cache is emptied before the credentials in use are read again, so that a caller that comes in the meantime is checked against
-        the database.
+        What changed is taken out of the cache before it is read again, so that a caller that comes in the meantime is checked against the
+        database.
         """
         gone: set[str] = set()
-        revision = await self._database.revision()
-        if revision != self._revision:
+        changes = await self._database.changes(self._number)
+        if self._number is None:
             self._forget()
-            if self._revision is not None:
-                self.counters.reloads += 1
-                checked = iter(list(self._issued.items()))
-                while some := dict(itertools.islice(checked, SLICE_ITEMS)):
-                    current = await self._database.by_ids(some)
-                    gone.update(each for each, issued in some.items() if current.get(each) != issued)
-            self._revision = revision  # last, so that the next call does it all again if the database failed above
+        elif changes.known is None:
+            self._forget()
+            self.counters.reloads += 1
+            await self._compare(list(self._issued), gone)
+        elif changes.known:
+            await self._apply(Concerned(changes.known), gone)
+        self._number = changes.number  # last, so that the next call does it all again if the database failed above
         now = self._clock.wall_ms()
         for number in itertools.count(1):
             if not self._expiries or self._expiries[0][0] > now:
@@ -182,8 +182,45 @@ class Directory:
         self.counters.revoked += len(gone)
         return (lambda principal: principal.credential in gone) if gone else None
 
+    async def _apply(self, concerned: Concerned, gone: set[str]) -> None:
+        """Forget what changes concern, and compare it with what the database has now. Nobody else is disturbed."""
+        self._generation += 1  # look-ups under way are made again
+        if concerned.news:
+            self._absent.clear()
+        if not concerned.some:
+            return
+        for tenant, roles in [key for key in self._grants if key[0] in concerned.role_tenants]:
+            del self._grants[tenant, roles]
+        if concerned.role_tenants:
+            self.grants_generation += 1
+        found: list[str] = []
+        issued = iter(list(self._issued.values()))
+        while some := list(itertools.islice(issued, SLICE_ITEMS)):
+            for credential in some:
+                if credential in concerned:
+                    found.append(credential.id)
+                    self._found.pop(("id", credential.id), None)
+                    self._found.pop((credential.id.partition(":")[0], credential.fingerprint), None)
+            await asyncio.sleep(0)
+        await self._compare(found, gone)
+
+    async def _compare(self, ids: list[str], gone: set[str]) -> None:
+        """Read credentials again, and add those that have ended or shrunk to ``gone``."""
+        wanted = iter(ids)
+        while some := list(itertools.islice(wanted, SLICE_ITEMS)):
+            current = await self._database.by_ids(some)
+            for each in some:
+                issued, now = self._issued.get(each), current.get(each)
+                if issued is None:
+                    continue
+                if has_shrunk(issued, now):
+                    gone.add(each)
+                elif now is not None:
+                    self._issued[each] = now
+
     def _forget(self) -> None:
         self._generation += 1
+        self.grants_generation += 1
         self._found.clear()
         self._absent.clear()
         self._grants.clear()

@@ -17,6 +17,7 @@ from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
 from hub.http.errors import ApiError
 from hub.security import demo
+from hub.security.access import Scope as OAuthScope
 from hub.security.brake import SignInBrake
 from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
@@ -97,6 +98,7 @@ class Gate:
         "_poll",
         "_refresh_s",
         "_refused_origins",
+        "_scopes",
         "_trouble",
         "allowed_origins",
         "brake",
@@ -117,6 +119,7 @@ class Gate:
         allowed_origins: Collection[str] = (),
         limits: Limits | None = None,
         operations: Mapping[str, str] | None = None,
+        scopes: Mapping[str, OAuthScope] | None = None,
         refresh_s: float = REFRESH_S,
         max_decisions: int = MAX_DECISIONS,
         tickets: Tickets | None = None,
@@ -131,11 +134,13 @@ class Gate:
             allowed_origins: origins whose pages may use the sign-in cookie.
             limits: the limits of tickets and of failed sign-ins.
             operations: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
+            scopes: the OAuth scopes of families, by name (:attr:`hub.security.access.Access.scopes`).
             refresh_s: seconds between two checks of the database for changes.
             max_decisions: how many decisions are remembered.
             tickets: those that nodes share; by default they are this process's own.
         """
         self._operations = operations or {}
+        self._scopes = scopes or {}
         self._directory = directory
         self._clock = clock
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
@@ -150,7 +155,7 @@ class Gate:
         """Called after credentials were removed, changed or expired, with a function that tells which principals are concerned."""
         self._max_decisions = max_decisions
         self._refresh_s = refresh_s
-        self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
+        self._decisions: dict[tuple[str, frozenset[str], frozenset[str] | None, Action, str], bool] = {}
         self._poll = BackgroundTask("hub.security.gate")
         self._refused_origins: set[str] = set()
         self._trouble: str | None = None
@@ -334,14 +339,20 @@ class Gate:
 
     async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
         """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
-        question = (principal.tenant, principal.roles, action, resource)
+        question = (principal.tenant, principal.roles, principal.scopes, action, resource)
         known = self._decisions.get(question)
         if known is None:
             known = allowed(await self._directory.grants(principal.tenant, principal.roles), action, resource)
+            if known and principal.scopes is not None:
+                known = self._within_scopes(principal.scopes, action, resource)
             if len(self._decisions) >= self._max_decisions:
                 self._decisions.clear()
             self._decisions[question] = known
         return known
+
+    def _within_scopes(self, scopes: frozenset[str], action: Action, resource: str) -> bool:
+        """Whether one of a token's scopes covers what its roles allow. A scope that no family registers any more covers nothing."""
+        return any(allowed(self._scopes[name].grants, action, resource) for name in scopes if name in self._scopes)
 
     def summary_of(self, operation: str) -> str:
         """What a REST operation does, in words that follow "may not"."""
@@ -360,9 +371,9 @@ class Gate:
 
     async def refresh(self) -> None:
         """Look for credentials that changed or expired, and call the listeners."""
-        generation = self._directory.generation
+        generation = self._directory.grants_generation
         gone = await self._directory.refresh()
-        if generation != self._directory.generation:
+        if generation != self._directory.grants_generation:
             self._decisions.clear()
         if gone is None:
             return

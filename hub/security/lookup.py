@@ -1,10 +1,13 @@
 """The queries of the gate: credentials by hash, by id and by user name, roles, and the revision."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Final, Protocol
 
 from hub.core.errors import RefusedError, WireError
+from hub.security.changes import MAX_CHANGES, Change, Changes
 from hub.security.credentials import Credential
+from hub.security.oauth.scopes import limits
 from hub.security.queries import decoded
 from hub.security.roles import LATER, Grants, parse_grant
 from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions, marks
@@ -13,10 +16,12 @@ _CHUNK: Final = 500
 """Ids in one query at most: both databases limit the number of parameters."""
 
 _TOKENS: Final = (
-    "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, u.roles FROM tokens t LEFT JOIN users u ON u.id = t.user_id"
+    "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, t.user_id, u.roles, t.family, t.scopes, c.roles, c.id "
+    "FROM tokens t LEFT JOIN users u ON u.id = t.user_id LEFT JOIN families f ON f.id = t.family LEFT JOIN clients c ON c.id = f.client "
+    "WHERE (u.disabled IS NULL OR u.disabled = 0)"
 )
 _KEYS: Final = "SELECT id, tenant, name, hash, roles FROM api_keys"
-_USERS: Final = "SELECT id, tenant, name, password_hash, roles FROM users"
+_USERS: Final = "SELECT id, tenant, name, password_hash, roles FROM users WHERE disabled = 0"
 _ROLES: Final = "SELECT name, grants FROM roles WHERE tenant = ?"
 
 
@@ -34,8 +39,8 @@ class LookupUnavailableError(StorageError, RefusedError):
 class Lookup(Protocol):
     """A source of credentials: the database, or the built-in credentials of ``--demo``."""
 
-    async def revision(self) -> int:
-        """A number that is different after each change."""
+    async def changes(self, after: int | None) -> Changes:
+        """What has changed since the change ``after``; with None the number of the newest one alone."""
         ...
 
     async def by_token(self, digest: str) -> Credential | None:
@@ -69,18 +74,27 @@ class DatabaseLookup:
         self._transactions = transactions
         self._built_in = built_in
 
-    async def revision(self) -> int:
-        row = await self._read(lambda tx: tx.row("SELECT number FROM revision"))
-        return 0 if row is None else int(row[0])
+    async def changes(self, after: int | None) -> Changes:
+        def read(tx: Transaction) -> Changes:
+            row = tx.row("SELECT number FROM revision")
+            number = 0 if row is None else int(row[0])
+            if after is None or number == after:
+                return Changes(number, ())
+            if not 0 < number - after <= MAX_CHANGES:
+                return Changes(number, None)
+            rows = tx.rows("SELECT kind, ref FROM revocations WHERE number > ? AND number <= ? ORDER BY number", (after, number))
+            return Changes(number, [Change(*each) for each in rows] if len(rows) == number - after else None)
+
+        return await self._read(read)
 
     async def by_token(self, digest: str) -> Credential | None:
-        return await self._one(f"{_TOKENS} WHERE t.hash = ?", (digest,), _of_token)
+        return await self._one(f"{_TOKENS} AND t.hash = ?", (digest,), _of_token)
 
     async def by_key(self, digest: str) -> Credential | None:
         return await self._one(f"{_KEYS} WHERE hash = ?", (digest,), _of_key)
 
     async def by_user(self, tenant: str, name: str) -> Credential | None:
-        return await self._one(f"{_USERS} WHERE tenant = ? AND name = ?", (tenant, name), _of_user)
+        return await self._one(f"{_USERS} AND tenant = ? AND name = ?", (tenant, name), _of_user)
 
     async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
         wanted: dict[str, list[str]] = {"token": [], "key": [], "user": []}
@@ -90,14 +104,14 @@ class DatabaseLookup:
 
         def find(tx: Transaction) -> dict[str, Credential]:
             found: list[Credential] = []
-            for kind, query, column, make in (
-                ("token", _TOKENS, "t.id", _of_token),
-                ("key", _KEYS, "id", _of_key),
-                ("user", _USERS, "id", _of_user),
+            for kind, query, make in (
+                ("token", f"{_TOKENS} AND t.id", _of_token),
+                ("key", f"{_KEYS} WHERE id", _of_key),
+                ("user", f"{_USERS} AND id", _of_user),
             ):
                 for start in range(0, len(wanted[kind]), _CHUNK):
                     chunk = wanted[kind][start : start + _CHUNK]
-                    rows = tx.rows(f"{query} WHERE {column} IN ({marks(chunk)})", chunk)
+                    rows = tx.rows(f"{query} IN ({marks(chunk)})", chunk)
                     found.extend(self._with_grants(tx, make(row)) for row in rows)
             return {credential.id: credential for credential in found}
 
@@ -131,16 +145,16 @@ class DatabaseLookup:
         )
 
     def _with_grants(self, tx: Transaction, credential: Credential) -> Credential:
-        grants = self._grants(tx, credential.tenant, credential.roles)
-        return Credential(
-            credential.id, credential.tenant, credential.subject, credential.roles, grants, credential.fingerprint, credential.expires_ms
-        )
+        return replace(credential, grants=self._grants(tx, credential.tenant, credential.roles))
 
 
 def _of_token(row: Row) -> Credential:
-    identifier, tenant, subject, digest, own, expires_ms, of_user = row
-    roles: Any = decoded(own if own is not None else of_user)
-    return Credential(f"token:{identifier}", tenant, subject, frozenset(roles or ()), (), digest, expires_ms)
+    identifier, tenant, subject, digest, own, expires_ms, user, of_user, family, scopes, of_client, client = row
+    roles = frozenset(decoded(own if own is not None else of_user if user is not None else of_client) or ())
+    if of_client is not None:
+        roles &= frozenset(decoded(of_client))
+    limited = None if scopes is None else limits(tuple(scopes.split()))
+    return Credential(f"token:{identifier}", tenant, subject, roles, (), digest, expires_ms, user, family, limited, client)
 
 
 def _of_key(row: Row) -> Credential:
@@ -150,4 +164,4 @@ def _of_key(row: Row) -> Credential:
 
 def _of_user(row: Row) -> Credential:
     identifier, tenant, name, password_hash, roles = row
-    return Credential(f"user:{identifier}", tenant, name, frozenset(decoded(roles)), (), password_hash)
+    return Credential(f"user:{identifier}", tenant, name, frozenset(decoded(roles)), (), password_hash, user=identifier)

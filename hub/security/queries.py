@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from hub.security import passwords
+from hub.security.changes import Kind
 from hub.security.models import AdminError, Key, NotThereError, Tenant, Token, User, is_name, is_tenant_name
 from hub.security.roles import BUILT_IN
 from hub.storage.transactions import Row, Transaction
@@ -19,11 +20,6 @@ def decoded(stored: Any) -> Any:
     return json.loads(stored) if isinstance(stored, str) else stored
 
 
-def raise_revision(tx: Transaction) -> None:
-    """Raise the revision, so that running nodes notice a change."""
-    tx.run("UPDATE revision SET number = number + 1")
-
-
 def begin_change(tx: Transaction) -> None:
     """Begin a change. It locks a row, so that administrative transactions run one after another on PostgreSQL too. Every change takes this
     lock before any other, so that there are no deadlocks.
@@ -35,6 +31,28 @@ def begin_change_within(tx: Transaction, tenant: str) -> None:
     """Begin a change within a tenant."""
     begin_change(tx)
     check_tenant(tx, tenant)
+
+
+def note_change(tx: Transaction, kind: Kind, ref: str, now_ms: int) -> None:
+    """Note what has changed or ended, so that running nodes look at what depends on it. The caller holds the lock of :func:`begin_change`:
+    the numbers become visible in their order, and a node that has read one has read all before it.
+    """
+    row = tx.row("UPDATE revision SET number = number + 1 RETURNING number")
+    assert row is not None
+    tx.run("INSERT INTO revocations (number, kind, ref, at_ms) VALUES (?, ?, ?, ?)", (row[0], kind, ref, now_ms))
+
+
+def next_user_number(tx: Transaction) -> int:
+    """A number for a new user, which no user has had before."""
+    row = tx.row("UPDATE revision SET last_user = last_user + 1 RETURNING last_user")
+    assert row is not None
+    return int(row[0])
+
+
+def number_users(tx: Transaction) -> None:
+    """Number the users that have no number yet: a hub of version 0.1.0 that still runs beside this one may add some."""
+    for (identifier,) in tx.rows("SELECT id FROM users WHERE number IS NULL ORDER BY created_ms, id"):
+        tx.run("UPDATE users SET number = ? WHERE id = ?", (next_user_number(tx), identifier))
 
 
 def has_tenant(tx: Transaction, name: str) -> bool:

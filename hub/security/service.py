@@ -56,6 +56,7 @@ class Security:
             allowed_origins=origins,
             limits=settings.limits,
             operations=access.operations,
+            scopes=access.scopes,
             tickets=self.tickets,
         )
         if redis is not None:

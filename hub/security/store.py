@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from hub.security import passwords, queries
+from hub.security.changes import Kind
 from hub.security.credentials import hash_secret, new_id, new_key, new_token
 from hub.security.models import AdminError, ExistsError, Key, NotThereError, Role, Tenant, Token, User, check_name, is_tenant_name
 from hub.security.roles import BUILT_IN, Grant, parse_grant
@@ -39,7 +40,7 @@ class Store:
             queries.begin_change(tx)
             if not queries.has_tenant(tx, name):
                 tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, ?)", (name, self._now_ms()))
-                queries.raise_revision(tx)
+                self._note(tx, Kind.NEW)
             elif not exists_ok:
                 raise ExistsError(f"tenant: expected a new name, got {name!r}, which is there already")
             return queries.tenant_of(tx, name)
@@ -79,7 +80,7 @@ class Store:
                 )
             tx.run("DELETE FROM tenants WHERE name = ?", (name,))
             also(tx, name)
-            queries.raise_revision(tx)
+            self._note(tx, Kind.TENANT, name)
 
         await self._transactions.write(remove)
 
@@ -107,7 +108,7 @@ class Store:
             role = Role(tenant, name, tuple(grants), self._now_ms())
             stored = json.dumps([grant.to_json() for grant in grants])
             tx.run("INSERT INTO roles (tenant, name, grants, created_ms) VALUES (?, ?, ?, ?)", (tenant, name, stored, role.created_ms))
-            queries.raise_revision(tx)
+            self._note(tx, Kind.NEW)
             return role
 
         return await self._transactions.write(add)
@@ -140,7 +141,7 @@ class Store:
             if holders:
                 raise AdminError(f"role: {name} is still that of {queries.some(holders)}")
             tx.run("DELETE FROM roles WHERE tenant = ? AND name = ?", (tenant, name))
-            queries.raise_revision(tx)
+            self._note(tx, Kind.ROLE, tenant)
 
         await self._transactions.write(remove)
 
@@ -166,10 +167,10 @@ class Store:
                 raise ExistsError(f"user: expected a new name, got {name!r}, which tenant {tenant} has already")
             user = User(new_id(), tenant, name, tuple(chosen), self._now_ms())
             tx.run(
-                "INSERT INTO users (id, tenant, name, password_hash, roles, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
-                (user.id, tenant, name, hashed, json.dumps(chosen), user.created_ms),
+                "INSERT INTO users (id, tenant, name, password_hash, roles, created_ms, number) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (user.id, tenant, name, hashed, json.dumps(chosen), user.created_ms, queries.next_user_number(tx)),
             )
-            queries.raise_revision(tx)
+            self._note(tx, Kind.NEW)
             return user
 
         return await self._transactions.write(add)
@@ -206,7 +207,7 @@ class Store:
                 tx.run("UPDATE users SET password_hash = ? WHERE id = ?", (hashed, user.id))
             if wanted is not None:
                 tx.run("UPDATE users SET roles = ? WHERE id = ?", (json.dumps(queries.check_roles(tx, tenant, wanted)), user.id))
-            queries.raise_revision(tx)
+            self._note(tx, Kind.USER, user.id)
             return queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name))
 
         return await self._transactions.write(change)
@@ -220,8 +221,9 @@ class Store:
 
         def remove(tx: Transaction) -> None:
             queries.begin_change(tx)
-            tx.run("DELETE FROM users WHERE id = ?", (queries.named(tx, queries.USERS, "user", tenant, name)[0],))
-            queries.raise_revision(tx)
+            identifier = queries.named(tx, queries.USERS, "user", tenant, name)[0]
+            tx.run("DELETE FROM users WHERE id = ?", (identifier,))
+            self._note(tx, Kind.USER, identifier)
 
         await self._transactions.write(remove)
 
@@ -249,7 +251,7 @@ class Store:
                 "INSERT INTO api_keys (id, tenant, name, hash, roles, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
                 (key.id, tenant, name, hash_secret(secret), json.dumps(chosen), key.created_ms),
             )
-            queries.raise_revision(tx)
+            self._note(tx, Kind.NEW)
             return key
 
         return await self._transactions.write(add), secret
@@ -275,8 +277,9 @@ class Store:
 
         def remove(tx: Transaction) -> None:
             queries.begin_change(tx)
-            tx.run("DELETE FROM api_keys WHERE id = ?", (queries.named(tx, queries.KEYS, "key", tenant, name)[0],))
-            queries.raise_revision(tx)
+            identifier = queries.named(tx, queries.KEYS, "key", tenant, name)[0]
+            tx.run("DELETE FROM api_keys WHERE id = ?", (identifier,))
+            self._note(tx, Kind.KEY, identifier)
 
         await self._transactions.write(remove)
 
@@ -310,7 +313,7 @@ class Store:
                 "INSERT INTO tokens (id, tenant, subject, user_id, roles, expires_ms, created_ms, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, hash_secret(secret)),
             )
-            queries.raise_revision(tx)
+            self._note(tx, Kind.NEW)
             return queries.token_of(row)
 
         return await self._transactions.write(add), secret
@@ -341,10 +344,13 @@ class Store:
             rows = queries.select(tx, queries.TOKENS, "tenant, subject, created_ms, id", tenant)
             token = queries.chosen_token([queries.token_of(row) for row in rows], which)
             tx.run("DELETE FROM tokens WHERE id = ?", (token.id,))
-            queries.raise_revision(tx)
+            self._note(tx, Kind.TOKEN, token.id)
             return token
 
         return await self._transactions.write(remove)
+
+    def _note(self, tx: Transaction, kind: Kind, ref: str = "") -> None:
+        queries.note_change(tx, kind, ref, self._now_ms())
 
     # -- all of them ------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     token_login: str
     credential: str
     anonymous: bool
+    scopes: list[str] | None = None
 
 
 class RedisTickets:
@@ -289,8 +290,10 @@ def _url(url: tuple[str, bytes]) -> str:
 
 
 def _encode(principal: Principal) -> bytes:
+    scopes = None if principal.scopes is None else sorted(principal.scopes)
     stored = _Stored(
-        principal.subject, sorted(principal.roles), principal.login, principal.token_login, principal.credential, principal.anonymous
+        *(principal.subject, sorted(principal.roles), principal.login, principal.token_login),
+        *(principal.credential, principal.anonymous, scopes),
     )
     return msgspec.json.encode(stored)
 
@@ -298,7 +301,8 @@ def _encode(principal: Principal) -> bytes:
 def _decode(tenant: str, stored: bytes) -> Principal:
     found = msgspec.json.decode(stored, type=_Stored)
     roles = frozenset(found.roles)
-    return Principal(tenant, found.subject, roles, found.login, found.token_login, found.credential, found.anonymous)
+    scopes = None if found.scopes is None else frozenset(found.scopes)
+    return Principal(tenant, found.subject, roles, found.login, found.token_login, found.credential, found.anonymous, scopes)
 
 
 def _pieces(streams: Iterable[Opened]) -> Iterator[list[Opened]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from channels.events import ACCEPTED, DUPLICATE, Event
 from hub.core.principal import Action
+from hub.security.changes import Changes
 from hub.security.credentials import Credential, hash_secret
 from hub.security.roles import Grant, Grants
 
@@ -26,8 +27,8 @@ class Lookup:
     def _grants_of(self, name: str) -> Grants:
         return (Grant(Action.CALL, self._callers[name][1]),)
 
-    async def revision(self) -> int:
-        return 0
+    async def changes(self, after: int | None) -> Changes:
+        return Changes(0, ())
 
     async def by_token(self, digest: str) -> Credential | None:
         return next((each for each in self._by_name.values() if each.fingerprint == digest), None)

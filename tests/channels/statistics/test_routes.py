@@ -18,6 +18,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.handlers import install
 from hub.http.routing import WithoutSlash, include
 from hub.security.cookies import CookieSigner
+from hub.security.changes import Changes
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
@@ -43,8 +44,8 @@ class Credentials:
     def _made(secret: str, tenant: str, role: str, *, subject: str | None = None) -> Credential:
         return Credential(f"token:{secret}", tenant, subject or secret, frozenset({role}), ROLES[role], hash_secret(secret))
 
-    async def revision(self) -> int:
-        return 0
+    async def changes(self, after: int | None) -> Changes:
+        return Changes(0, ())
 
     async def by_token(self, digest: str) -> Credential | None:
         return self._tokens.get(digest)

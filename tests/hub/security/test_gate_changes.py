@@ -77,11 +77,14 @@ async def test_other_roles_of_the_user_end_what_its_token_opened(access_both: Ac
 
 
 async def test_a_change_of_nothing_that_matters_ends_nothing(access: Access) -> None:
-    ana = await principal_of(access, await access.token("ana"))
+    token = await access.token("ana")
+    ana = await principal_of(access, token)
     await access.store.add_tenant("another")
     await access.token("bob")
+    lookups = access.gate.directory.counters.lookups
     assert await revoked(access, ana) == [False]
-    assert access.gate.directory.counters.reloads == 1
+    assert await principal_of(access, token) == ana
+    assert (access.gate.directory.counters.reloads, access.gate.directory.counters.lookups) == (0, lookups)
 
 
 async def test_an_expired_token_is_refused_at_once_and_its_sessions_end(access: Access) -> None:
@@ -265,10 +268,10 @@ async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(a
         def __getattr__(self, name: str) -> Any:
             return getattr(source, name)
 
-        async def revision(self) -> int:
+        async def changes(self, after: int | None) -> Any:
             if down:
                 raise ConnectionError("no route")
-            return await source.revision()
+            return await source.changes(after)
 
     token = await access.token()
     assert await failure(made, bearer(token)) is None

@@ -8,6 +8,7 @@ import pytest
 
 from hub.core.limits import Limits
 from hub.core.principal import Principal
+from hub.security.changes import Change, Changes, Kind
 from hub.security.credentials import Credential
 from hub.security.directory import SLICE_ITEMS, Directory
 from hub.security.roles import Grants
@@ -24,6 +25,7 @@ class Tokens:
 
     def __init__(self, expires_ms: int | None = None) -> None:
         self.number = 1
+        self.known: list[Change] | None = None
         self.asked: list[int] = []
         self.fails_after: int | None = None
         self.tokens = {f"{n}": self.made(n, "viewer", expires_ms) for n in range(MANY)}
@@ -32,8 +34,8 @@ class Tokens:
     def made(number: int, role: str, expires_ms: int | None = None) -> Credential:
         return Credential(f"token:{number}", "acme", f"s{number}", frozenset({role}), (), f"{number}", expires_ms)
 
-    async def revision(self) -> int:
-        return self.number
+    async def changes(self, after: int | None) -> Changes:
+        return Changes(self.number, () if after in (None, self.number) else self.known)
 
     async def by_token(self, digest: str) -> Credential | None:
         return self.tokens.get(digest)
@@ -79,6 +81,20 @@ async def test_after_a_change_some_are_asked_for_at_a_time(clock: ManualClock) -
     assert [number for number in range(MANY) if gone(who(number))] == [7, MANY - 1]
     assert tokens.asked == [SLICE_ITEMS] * PIECES + [10]
     assert await directory.refresh() is None
+
+
+async def test_what_a_change_concerns_is_looked_for_in_slices_and_asked_for_alone(clock: ManualClock) -> None:
+    tokens = Tokens()
+    directory = await in_use(tokens, clock)
+    del tokens.tokens["7"]
+    tokens.number, tokens.known = 4, [Change(Kind.NEW, ""), Change(Kind.TOKEN, "7"), Change(Kind.TOKEN, "8")]
+    turns = Turns()
+    gone = await directory.refresh()
+    assert turns.stop() >= PIECES
+    assert gone is not None
+    assert [number for number in range(MANY) if gone(who(number))] == [7]
+    assert (tokens.asked, directory.counters.reloads) == ([2], 0)
+    assert len(directory._found) == MANY - 2  # the others are still known
 
 
 async def test_a_database_that_fails_half_way_is_asked_for_all_again(clock: ManualClock) -> None:

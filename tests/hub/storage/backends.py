@@ -24,7 +24,11 @@ fsync = off
 full_page_writes = off
 """
 
-_EMPTIED = "TRUNCATE tenants RESTART IDENTITY CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1"
+_EMPTIED = """
+TRUNCATE tenants, revocations, signing_keys RESTART IDENTITY CASCADE;
+UPDATE revision SET number = 1, last_user = 0;
+UPDATE outbox_revision SET number = 1
+"""
 
 
 EVENTS = "hub.eventlog.migrations"

@@ -1,0 +1,227 @@
+"""Codes, families and tokens of OAuth in the database (docs/protocol/oauth.md#tokens).
+
+Each step is one transaction, in which a code or refresh token is claimed by a single statement, so that of many requests at once one gets
+the tokens. Issuing tokens raises no revision: running nodes need not look again at what they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from hub.security.changes import Kind
+from hub.security.clients_queries import CLIENTS, client_of
+from hub.security.credentials import new_id
+from hub.security.oauth.errors import OAuthError, invalid_grant
+from hub.security.oauth.models import Client, Code, Family, NewTokens, Person
+from hub.security.oauth.ports import IssueForCode, IssueForRefresh, Shown
+from hub.security.queries import begin_change, decoded, note_change
+from hub.storage.transactions import Row, Transaction, Transactions
+
+CLIENT_SUBJECT: Final = "client:"
+"""Begins the subject of a client by itself; no user's name begins so (RFC 9700 section 4.15)."""
+
+_CODES: Final = "client, redirect_uri, challenge, user_id, generation, scopes, nonce, auth_time_s, expires_ms"
+_FAMILIES: Final = "SELECT id, tenant, client, user_id, scopes, auth_time_s, expires_ms FROM families"
+_PEOPLE: Final = "SELECT id, tenant, name, number, roles, given_name, family_name, email, generation FROM users"
+
+T = TypeVar("T")
+
+
+class GrantsStore:
+    """The store of :mod:`hub.security.oauth` (:class:`hub.security.oauth.ports.OAuthStore`)."""
+
+    __slots__ = ("_leeway_ms", "_now_ms", "_transactions")
+
+    def __init__(self, transactions: Transactions, now_ms: Callable[[], int], *, leeway_s: float = 0) -> None:
+        """``now_ms`` returns the time of day, in milliseconds since 1970 UTC. A refresh token that comes a second time within ``leeway_s``
+        is refused, but ends nothing.
+        """
+        self._transactions = transactions
+        self._now_ms = now_ms
+        self._leeway_ms = int(leeway_s * 1000)
+
+    async def client(self, client_id: str) -> Client | None:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.client`."""
+
+        def find(tx: Transaction) -> Client | None:
+            row = tx.row(f"{CLIENTS} WHERE id = ?", (client_id,))
+            return None if row is None else client_of(row)
+
+        return await self._transactions.read(find)
+
+    async def add_code(self, digest: str, code: Code) -> None:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.add_code`."""
+        values = (digest, code.client, code.redirect_uri, code.challenge, code.user, code.generation)
+        more = (" ".join(code.scopes), code.nonce, code.auth_time_s, code.expires_ms)
+        await self._transactions.write(
+            lambda tx: tx.run(f"INSERT INTO codes (hash, {_CODES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, *more))
+        )
+
+    async def redeem_code(self, digest: str, issue: IssueForCode) -> tuple[Code, Person]:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.redeem_code`."""
+
+        def redeem(tx: Transaction) -> tuple[Code, Person]:
+            row = tx.row(
+                f"UPDATE codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL RETURNING {_CODES}",
+                (self._now_ms(), digest),
+            )
+            if row is None:
+                used = tx.row("SELECT family FROM codes WHERE hash = ?", (digest,))
+                if used is not None and used[0] is not None:
+                    self._end_family(tx, used[0])
+                raise invalid_grant()
+            code = _code_of(row)
+            person = person_of(tx, code.user)
+            if code.expires_ms <= self._now_ms() or person is None:
+                raise invalid_grant()
+            tokens = issue(code, person)
+            self._add_family(tx, tokens)
+            self._add_tokens(tx, tokens, person.name)
+            tx.run("UPDATE codes SET family = ? WHERE hash = ?", (tokens.family.id, digest))
+            return code, person
+
+        return await self._write(redeem)
+
+    async def rotate(self, digest: str, issue: IssueForRefresh) -> tuple[Family, Person | None]:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.rotate`."""
+
+        def rotate(tx: Transaction) -> tuple[Family, Person | None]:
+            now = self._now_ms()
+            row = tx.row(
+                "UPDATE refresh_tokens SET used_ms = ? WHERE hash = ? AND used_ms IS NULL RETURNING family, expires_ms", (now, digest)
+            )
+            if row is None:
+                used = tx.row("SELECT family, used_ms FROM refresh_tokens WHERE hash = ?", (digest,))
+                if used is not None and now - used[1] >= self._leeway_ms:
+                    self._end_family(tx, used[0])
+                raise invalid_grant()
+            family = _family_of(tx, row[0])
+            person = None if family is None or family.user is None else person_of(tx, family.user)
+            if family is None or min(row[1], family.expires_ms) <= now or (family.user is not None and person is None):
+                raise invalid_grant()
+            tokens = issue(family, person)
+            tx.run("UPDATE families SET used_ms = ? WHERE id = ?", (now, family.id))
+            self._add_tokens(tx, tokens, _subject(family, person))
+            return family, person
+
+        return await self._write(rotate)
+
+    async def add_tokens(self, tokens: NewTokens) -> None:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.add_tokens`."""
+
+        def add(tx: Transaction) -> None:
+            family = tokens.family
+            person = None if family.user is None else person_of(tx, family.user)
+            if family.user is not None and person is None:  # removed since the password was checked
+                raise invalid_grant()
+            self._add_family(tx, tokens)
+            self._add_tokens(tx, tokens, _subject(family, person))
+
+        await self._write(add)
+
+    async def show(self, digest: str) -> Shown | None:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.show`."""
+        now = self._now_ms()
+
+        def find(tx: Transaction) -> Shown | None:
+            row = tx.row("SELECT tenant, subject, user_id, family, scopes, created_ms, expires_ms FROM tokens WHERE hash = ?", (digest,))
+            refresh = row is None
+            if row is None:
+                row = tx.row(
+                    "SELECT f.tenant, '', f.user_id, f.id, f.scopes, f.used_ms, r.expires_ms FROM refresh_tokens r "
+                    "JOIN families f ON f.id = r.family WHERE r.hash = ? AND r.used_ms IS NULL",
+                    (digest,),
+                )
+            if row is None:
+                return None
+            tenant, subject, user, family_id, scopes, created_ms, expires_ms = row
+            family = None if family_id is None else _family_of(tx, family_id)
+            person = None if user is None else person_of(tx, user)
+            if (expires_ms is not None and expires_ms <= now) or (user is not None and person is None):
+                return None
+            if refresh:
+                assert family is not None
+                subject = _subject(family, person)
+            return Shown(family, tenant, subject, tuple((scopes or "*").split()), created_ms, expires_ms, person, refresh)
+
+        return await self._transactions.read(find)
+
+    async def end_family(self, family: str) -> None:
+        """See :meth:`hub.security.oauth.ports.OAuthStore.end_family`."""
+        await self._transactions.write(lambda tx: self._end_family(tx, family))
+
+    async def _write(self, step: Callable[[Transaction], T]) -> T:
+        """Run a step. What it did before an ``invalid_grant`` is kept: a code or token that came with a wrong proof is used up, and what
+        came of one that was used before has ended. Any other refusal keeps nothing, so that the client may correct its request.
+        """
+
+        def kept(tx: Transaction) -> T | OAuthError:
+            try:
+                return step(tx)
+            except OAuthError as error:
+                if error.error != "invalid_grant":
+                    raise
+                return error
+
+        result = await self._transactions.write(kept)
+        if isinstance(result, OAuthError):
+            raise result
+        return result
+
+    def _add_family(self, tx: Transaction, tokens: NewTokens) -> None:
+        family = tokens.family
+        tx.run(
+            "INSERT INTO families (id, tenant, client, user_id, scopes, auth_time_s, used_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(family.id, family.tenant, family.client, family.user, " ".join(family.scopes)),
+                *(family.auth_time_s, self._now_ms(), family.expires_ms),
+            ),
+        )
+
+    def _add_tokens(self, tx: Transaction, tokens: NewTokens, subject: str) -> None:
+        family = tokens.family
+        tx.run(
+            "INSERT INTO tokens (id, tenant, subject, user_id, hash, expires_ms, created_ms, family, scopes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(new_id(), family.tenant, subject, family.user, tokens.access_hash),
+                *(tokens.access_expires_ms, self._now_ms(), family.id, " ".join(tokens.access_scopes)),
+            ),
+        )
+        if tokens.refresh_hash is not None:
+            tx.run(
+                "INSERT INTO refresh_tokens (hash, family, expires_ms) VALUES (?, ?, ?)",
+                (tokens.refresh_hash, family.id, tokens.refresh_expires_ms),
+            )
+
+    def _end_family(self, tx: Transaction, family: str) -> None:
+        begin_change(tx)
+        if tx.row("DELETE FROM families WHERE id = ? RETURNING id", (family,)) is not None:
+            note_change(tx, Kind.FAMILY, family, self._now_ms())
+
+
+def person_of(tx: Transaction, user: str) -> Person | None:
+    """A user who may sign in, by the id of the row."""
+    row = tx.row(f"{_PEOPLE} WHERE id = ? AND disabled = 0", (user,))
+    if row is None:
+        return None
+    identifier, tenant, name, number, roles, given_name, family_name, email, generation = row
+    return Person(identifier, tenant, name, number, frozenset(decoded(roles)), given_name, family_name, email, generation)
+
+
+def _subject(family: Family, person: Person | None) -> str:
+    return f"{CLIENT_SUBJECT}{family.client}" if person is None else person.name
+
+
+def _family_of(tx: Transaction, family: str) -> Family | None:
+    row = tx.row(f"{_FAMILIES} WHERE id = ?", (family,))
+    if row is None:
+        return None
+    identifier, tenant, client, user, scopes, auth_time_s, expires_ms = row
+    return Family(identifier, tenant, client, user, tuple(scopes.split()), auth_time_s, expires_ms)
+
+
+def _code_of(row: Row) -> Code:
+    client, redirect_uri, challenge, user, generation, scopes, nonce, auth_time_s, expires_ms = row
+    return Code(client, redirect_uri, challenge, user, generation, tuple(scopes.split()), nonce, auth_time_s, expires_ms)
