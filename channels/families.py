@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from channels.auth.family import family as auth
 from channels.ingest.family import family as ingest
 from channels.interactions.family import family as interactions
 from channels.messaging.family import family as messaging
@@ -11,5 +12,5 @@ from channels.statistics.family import family as statistics
 from channels.wallboard.family import family as wallboard
 from hub.family import Family
 
-FAMILIES: Final[tuple[Family, ...]] = (statistics, interactions, ingest, secure_email, messaging, simulator, wallboard)
+FAMILIES: Final[tuple[Family, ...]] = (statistics, interactions, ingest, secure_email, messaging, auth, simulator, wallboard)
 """Every family, in the order in which their services start: families that process events come before ingest, which accepts them."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -27,6 +28,8 @@ class Kind(StrEnum):
     ROLE = "role"
     """``ref`` is the tenant whose role it is."""
     TENANT = "tenant"
+    SIGN_IN = "sign_in"
+    """``ref`` is the number of a browser's sign-in."""
 
 
 class Change(NamedTuple):
@@ -48,7 +51,7 @@ class Changes(NamedTuple):
 class Concerned:
     """The credentials that changes concern."""
 
-    __slots__ = ("_clients", "_families", "_ids", "_tenants", "_users", "news", "role_tenants")
+    __slots__ = ("_clients", "_families", "_ids", "_tenants", "_users", "news", "role_tenants", "sign_ins")
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self.news = False
@@ -60,6 +63,8 @@ class Concerned:
         self._families: set[str] = set()
         self._clients: set[str] = set()
         self._tenants: set[str] = set()
+        self.sign_ins: set[str] = set()
+        """The numbers of sign-ins that ended; the credential of the user holds."""
         for kind, ref in changes:
             match kind:
                 case Kind.NEW:
@@ -70,6 +75,8 @@ class Concerned:
                     self._users.add(ref)
                 case Kind.FAMILY:
                     self._families.add(ref)
+                case Kind.SIGN_IN:
+                    self.sign_ins.add(ref)
                 case Kind.CLIENT:
                     self._clients.add(ref)
                 case _:  # a role's, a tenant's, and a kind of a newer hub, of which the ref is a tenant's too
@@ -100,8 +107,7 @@ def has_shrunk(before: Credential, now: Credential | None) -> bool:
         return True
     if before == now:
         return False
-    same = (before.id, before.tenant, before.subject, before.fingerprint, before.expires_ms, before.family, before.scopes)
-    if same != (now.id, now.tenant, now.subject, now.fingerprint, now.expires_ms, now.family, now.scopes):
+    if replace(before, roles=now.roles, grants=now.grants) != now:
         return True
     denied = {grant for grant in now.grants if grant.deny} - set(before.grants)
     return not before.roles <= now.roles or not set(before.grants) <= set(now.grants) or bool(denied)

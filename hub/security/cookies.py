@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from hub.core.ports import Clock
-from hub.security.credentials import Credential
+from hub.security.credentials import Credential, sign_in_discriminator
 
 SIGN_IN_COOKIE: Final = "HUB_SESSION"
 STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
@@ -50,6 +50,8 @@ class SignedIn:
     credential: str
     version: str
     number: str
+    at_s: int
+    """When the browser signed in, in seconds since 1970 UTC."""
 
     def is_of(self, credential: Credential) -> bool:
         """Whether the credential is still the one that signed in."""
@@ -58,12 +60,13 @@ class SignedIn:
     @property
     def discriminator(self) -> str | None:
         """Distinguishes logins of one subject: for users it is the sign-in; for tokens and keys it is None, and the secret decides."""
-        return f"sign-in:{self.number}" if self.credential.startswith("user:") else None
+        return sign_in_discriminator(self.number) if self.credential.startswith("user:") else None
 
 
 def version_of(credential: Credential) -> str:
-    """A digest of a credential's fingerprint. The fingerprint itself never leaves the server."""
-    return hashlib.sha256(credential.fingerprint.encode()).hexdigest()[:32]
+    """A digest of a credential's fingerprint and generation. The fingerprint itself never leaves the server."""
+    generation = f":{credential.generation}" if credential.generation else ""
+    return hashlib.sha256(f"{credential.fingerprint}{generation}".encode()).hexdigest()[:32]
 
 
 class CookieSigner:
@@ -77,10 +80,10 @@ class CookieSigner:
         self._clock = clock
         self.lifetime_s = lifetime_s
 
-    def sign(self, credential: Credential) -> str:
-        """The cookie's value. It is valid for ``lifetime_s`` seconds, but not longer than the credential."""
+    def sign(self, credential: Credential, lifetime_s: int | None = None) -> str:
+        """The cookie's value. It is valid for ``lifetime_s`` seconds, by default the signer's, but not longer than the credential."""
         now = self._clock.wall_ms() // 1000
-        expires = now + self.lifetime_s
+        expires = now + (self.lifetime_s if lifetime_s is None else lifetime_s)
         if credential.expires_ms is not None:
             expires = min(expires, credential.expires_ms // 1000)
         claims = {
@@ -108,9 +111,9 @@ class CookieSigner:
         except (ValueError, RecursionError):
             return None
         match claims:
-            case {"iss": issuer, "exp": int(expires), "sub": str(credential), "ver": str(version), "jti": str(number)}:
+            case {"iss": issuer, "exp": int(expires), "iat": int(at_s), "sub": str(credential), "ver": str(version), "jti": str(number)}:
                 good = issuer == _ISSUER and expires > self._clock.wall_ms() // 1000
-                return SignedIn(credential, version, number) if good else None
+                return SignedIn(credential, version, number, at_s) if good else None
             case _:
                 return None
 
@@ -118,15 +121,16 @@ class CookieSigner:
         return _base64url(hmac.digest(self._key, signed, "sha256"))
 
 
-def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
-    """A ``Set-Cookie`` header for every path; scripts cannot read the cookie, and forms of other sites do not send it. With ``max_age_s`` 0
-    it removes the cookie.
+def set_cookie(name: str, value: str, *, max_age_s: int | None, secure: bool, path: str = "/") -> str:
+    """A ``Set-Cookie`` header for a path and all below it; scripts cannot read the cookie, and forms of other sites do not send it. With
+    ``max_age_s`` 0 it removes the cookie; None: the browser forgets it when it is closed.
     """
     cookie: SimpleCookie = SimpleCookie()
     cookie[name] = value
     morsel = cookie[name]
-    morsel["path"] = "/"
-    morsel["max-age"] = max_age_s
+    morsel["path"] = path
+    if max_age_s is not None:
+        morsel["max-age"] = max_age_s
     morsel["httponly"] = True
     morsel["samesite"] = "Lax"
     if secure:

@@ -30,6 +30,11 @@ def new_id() -> str:
     return secrets.token_hex(6)
 
 
+def sign_in_discriminator(number: str) -> str:
+    """Tells the logins of one user apart: each sign-in of a browser is one."""
+    return f"sign-in:{number}"
+
+
 def hash_secret(secret: str | bytes) -> str:
     """The hash of a token or key as the database stores it: SHA-256 in hexadecimal.
 
@@ -60,6 +65,8 @@ class Credential:
     """See :attr:`hub.core.principal.Principal.scopes`."""
     client: str | None = None
     """The id of the client that got an OAuth token."""
+    generation: int = 0
+    """Of a user: how often all sign-ins were ended. A cookie holds for one generation."""
 
     def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
         """The principal. ``discriminator`` distinguishes the logins of one credential if its secret cannot (sign-in by password)."""

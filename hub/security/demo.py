@@ -39,6 +39,9 @@ class DemoLookup:
     async def changes(self, after: int | None) -> Changes:
         return Changes(0, ())
 
+    async def ended_sign_ins(self) -> list[tuple[str, int]]:
+        return []
+
     async def by_token(self, digest: str) -> Credential | None:
         token = self._by_id["token:demo"]
         return token if digest == token.fingerprint else None

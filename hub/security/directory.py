@@ -4,14 +4,14 @@ import asyncio
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
 from hub.core.ports import Clock
-from hub.core.principal import Principal
+from hub.core.principal import Principal, login_key
 from hub.security.changes import Concerned, has_shrunk
-from hub.security.credentials import Credential
+from hub.security.credentials import Credential, sign_in_discriminator
 from hub.security.lookup import Lookup
 from hub.security.roles import Grants
 
@@ -21,8 +21,26 @@ MAX_CACHED: Final = 10_000
 SLICE_ITEMS: Final = 512
 """Credentials, or tickets, that are checked before other tasks run; it takes about 0.5 ms."""
 
+SIGN_IN_KEPT_MS: Final = 31 * 86_400_000
+"""For how long an ended sign-in is remembered: longer than any sign-in cookie is good."""
+
 Gone = Callable[[Principal], bool]
-"""Whether a principal's credential was removed, changed or has expired."""
+"""Whether a principal's credential was removed, changed or has expired, or its browser has signed out."""
+
+
+def _gone(credentials: Collection[str], sign_ins: Collection[str]) -> Gone | None:
+    if not sign_ins:
+        return (lambda principal: principal.credential in credentials) if credentials else None
+
+    def gone(principal: Principal) -> bool:
+        if principal.credential in credentials:
+            return True
+        # a browser's login is named by its sign-in (hub.security.cookies.SignedIn.discriminator)
+        return principal.credential.startswith("user:") and any(
+            principal.token_login == login_key(principal.tenant, principal.subject, sign_in_discriminator(each)) for each in sign_ins
+        )
+
+    return gone
 
 
 @dataclass(slots=True)
@@ -52,6 +70,7 @@ class Directory:
         "_max_cached",
         "_number",
         "_overlay",
+        "_signed_out",
         "counters",
         "grants_generation",
     )
@@ -72,6 +91,7 @@ class Directory:
         self.grants_generation = 0
         """Rises when grants of roles may have changed."""
         self._number: int | None = None
+        self._signed_out: dict[str, int] = {}
         # by id: each credential that was returned to a caller, as it was then
         self._issued: dict[str, Credential] = {}
         self._expiries: list[tuple[int, str]] = []
@@ -155,15 +175,21 @@ class Directory:
         database.
         """
         gone: set[str] = set()
+        signed_out: set[str] = set()
         changes = await self._database.changes(self._number)
-        if self._number is None:
+        if self._number is None or changes.known is None:
             self._forget()
-        elif changes.known is None:
-            self._forget()
-            self.counters.reloads += 1
-            await self._compare(list(self._issued), gone)
+            before = self._signed_out
+            self._signed_out = dict(await self._database.ended_sign_ins())
+            if self._number is not None:
+                signed_out = self._signed_out.keys() - before.keys()
+                self.counters.reloads += 1
+                await self._compare(list(self._issued), gone)
         elif changes.known:
-            await self._apply(Concerned(changes.known), gone)
+            concerned = Concerned(changes.known)
+            signed_out = concerned.sign_ins
+            self._signed_out.update(dict.fromkeys(signed_out, self._clock.wall_ms()))
+            await self._apply(concerned, gone)
         self._number = changes.number  # last, so that the next call does it all again if the database failed above
         now = self._clock.wall_ms()
         for number in itertools.count(1):
@@ -179,8 +205,18 @@ class Directory:
             self._issued.pop(identifier, None)
             if number % SLICE_ITEMS == 0:
                 await asyncio.sleep(0)
-        self.counters.revoked += len(gone)
-        return (lambda principal: principal.credential in gone) if gone else None
+        self._drop_old_sign_ins(now)
+        self.counters.revoked += len(gone) + len(signed_out)
+        return _gone(gone, signed_out)
+
+    def signed_out(self, sign_in: str) -> bool:
+        """Whether the sign-in of a browser, by its number, was ended."""
+        return sign_in in self._signed_out
+
+    def _drop_old_sign_ins(self, now_ms: int) -> None:
+        """Forget ended sign-ins of which every cookie has run out by itself. They stand in the order in which they ended."""
+        while self._signed_out and next(iter(self._signed_out.values())) < now_ms - SIGN_IN_KEPT_MS:
+            del self._signed_out[next(iter(self._signed_out))]
 
     async def _apply(self, concerned: Concerned, gone: set[str]) -> None:
         """Forget what changes concern, and compare it with what the database has now. Nobody else is disturbed."""

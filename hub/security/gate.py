@@ -20,7 +20,7 @@ from hub.security import demo
 from hub.security.access import Scope as OAuthScope
 from hub.security.brake import SignInBrake
 from hub.security.connections import RETRY_AFTER_S, connection_of
-from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
+from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, SignedIn, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
 from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page, header
@@ -90,6 +90,7 @@ class Gate:
     """
 
     __slots__ = (
+        "_changed",
         "_clock",
         "_decisions",
         "_directory",
@@ -157,6 +158,7 @@ class Gate:
         self._refresh_s = refresh_s
         self._decisions: dict[tuple[str, frozenset[str], frozenset[str] | None, Action, str], bool] = {}
         self._poll = BackgroundTask("hub.security.gate")
+        self._changed = asyncio.Event()
         self._refused_origins: set[str] = set()
         self._trouble: str | None = None
 
@@ -254,13 +256,30 @@ class Gate:
         """Identify by the first valid sign-in cookie: there may be cookies of the same name from other servers on the same host."""
         if not self.from_own_page(scope):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
+        found = await self._signed_in(values)
+        if found is None:
+            return _failed(Failure.BAD_TOKEN, by_cookie=True)
+        signed_in, credential = found
+        principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
+        return Caller(principal, None, by_cookie=True)
+
+    async def signed_in(self, scope: Scope) -> tuple[SignedIn, Credential] | None:
+        """The sign-in of the browser that sent a request, and its credential; None if it is not signed in.
+
+        Raises:
+            LookupUnavailableError: the database does not answer.
+        """
+        return await self._signed_in(read_cookies(scope["headers"], SIGN_IN_COOKIE))
+
+    async def _signed_in(self, values: list[str]) -> tuple[SignedIn, Credential] | None:
         for value in values:
             signed_in = self.cookies.read(value)
-            credential = None if signed_in is None else await self._directory.by_id(signed_in.credential)
-            if signed_in is not None and credential is not None and signed_in.is_of(credential):
-                principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
-                return Caller(principal, None, by_cookie=True)
-        return _failed(Failure.BAD_TOKEN, by_cookie=True)
+            if signed_in is None or self._directory.signed_out(signed_in.number):
+                continue
+            credential = await self._directory.by_id(signed_in.credential)
+            if credential is not None and signed_in.is_of(credential):
+                return signed_in, credential
+        return None
 
     async def _by_ticket(self, scope: Scope, statistics_session: str | None) -> Caller:
         query: bytes = scope["query_string"]
@@ -302,9 +321,12 @@ class Gate:
         """The credential of a principal; None if it is no longer valid."""
         return await self._directory.by_id(principal.credential) if principal.credential else None
 
-    def sign_in_cookie(self, credential: Credential, *, secure: bool) -> str:
-        """The ``Set-Cookie`` header that signs a browser in with a credential; ``secure`` under TLS."""
-        return set_cookie(SIGN_IN_COOKIE, self.cookies.sign(credential), max_age_s=self.cookies.lifetime_s, secure=secure)
+    def sign_in_cookie(self, credential: Credential, *, secure: bool, lifetime_s: int | None = None, kept: bool = True) -> str:
+        """The ``Set-Cookie`` header that signs a browser in with a credential; ``secure`` under TLS. ``lifetime_s`` is by default that of
+        the setting ``sign_in_hours``; unless it is ``kept``, the browser forgets the cookie when it is closed.
+        """
+        lasts_s = self.cookies.lifetime_s if lifetime_s is None else lifetime_s
+        return set_cookie(SIGN_IN_COOKIE, self.cookies.sign(credential, lasts_s), max_age_s=lasts_s if kept else None, secure=secure)
 
     def sign_out_cookie(self, *, secure: bool) -> str:
         """The ``Set-Cookie`` header that signs out."""
@@ -354,6 +376,16 @@ class Gate:
         """Whether one of a token's scopes covers what its roles allow. A scope that no family registers any more covers nothing."""
         return any(allowed(self._scopes[name].grants, action, resource) for name in scopes if name in self._scopes)
 
+    @property
+    def scopes(self) -> Mapping[str, OAuthScope]:
+        """The OAuth scopes of families, by name."""
+        return self._scopes
+
+    @property
+    def operations(self) -> Mapping[str, str]:
+        """What each REST operation does, in words."""
+        return self._operations
+
     def summary_of(self, operation: str) -> str:
         """What a REST operation does, in words that follow "may not"."""
         return self._operations.get(operation, f"call {operation}")
@@ -384,13 +416,22 @@ class Gate:
             except Exception:  # the other listeners must still be called, since they get no second call
                 _log.exception("sessions of a revoked credential could not be ended")
 
+    def refresh_soon(self) -> None:
+        """Look for changes at once, since one was made here."""
+        self._changed.set()
+
     async def readiness(self) -> str | None:
         """What is wrong with the database, for ``/readyz``; None if nothing is."""
         return self._trouble
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._refresh_s)
+            try:
+                async with asyncio.timeout(self._refresh_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
             try:
                 await self.refresh()
             except Exception as error:  # callers in the cache are served until the database works again

@@ -15,6 +15,7 @@ from hub.security.credentials import new_id
 from hub.security.oauth.errors import OAuthError, invalid_grant
 from hub.security.oauth.models import Client, Code, Family, NewTokens, Person
 from hub.security.oauth.ports import IssueForCode, IssueForRefresh, Shown
+from hub.security.oauth.scopes import ALL
 from hub.security.queries import begin_change, decoded, note_change
 from hub.storage.transactions import Row, Transaction, Transactions
 
@@ -23,6 +24,10 @@ CLIENT_SUBJECT: Final = "client:"
 
 _CODES: Final = "client, redirect_uri, challenge, user_id, generation, scopes, nonce, auth_time_s, expires_ms"
 _FAMILIES: Final = "SELECT id, tenant, client, user_id, scopes, auth_time_s, expires_ms FROM families"
+_TOKENS: Final = "SELECT tenant, subject, user_id, family, scopes, created_ms, expires_ms FROM tokens"
+_REFRESH_TOKENS: Final = (
+    "SELECT f.tenant, '', f.user_id, f.id, f.scopes, f.used_ms, r.expires_ms FROM refresh_tokens r JOIN families f ON f.id = r.family"
+)
 _PEOPLE: Final = "SELECT id, tenant, name, number, roles, given_name, family_name, email, generation FROM users"
 
 T = TypeVar("T")
@@ -122,30 +127,45 @@ class GrantsStore:
 
     async def show(self, digest: str) -> Shown | None:
         """See :meth:`hub.security.oauth.ports.OAuthStore.show`."""
-        now = self._now_ms()
 
         def find(tx: Transaction) -> Shown | None:
-            row = tx.row("SELECT tenant, subject, user_id, family, scopes, created_ms, expires_ms FROM tokens WHERE hash = ?", (digest,))
-            refresh = row is None
-            if row is None:
-                row = tx.row(
-                    "SELECT f.tenant, '', f.user_id, f.id, f.scopes, f.used_ms, r.expires_ms FROM refresh_tokens r "
-                    "JOIN families f ON f.id = r.family WHERE r.hash = ? AND r.used_ms IS NULL",
-                    (digest,),
-                )
-            if row is None:
-                return None
-            tenant, subject, user, family_id, scopes, created_ms, expires_ms = row
-            family = None if family_id is None else _family_of(tx, family_id)
-            person = None if user is None else person_of(tx, user)
-            if (expires_ms is not None and expires_ms <= now) or (user is not None and person is None):
-                return None
-            if refresh:
-                assert family is not None
-                subject = _subject(family, person)
-            return Shown(family, tenant, subject, tuple((scopes or "*").split()), created_ms, expires_ms, person, refresh)
+            found = self._shown(tx, tx.row(f"{_TOKENS} WHERE hash = ?", (digest,)))
+            if found is not None:
+                return found
+            row = tx.row(f"{_REFRESH_TOKENS} WHERE r.hash = ? AND r.used_ms IS NULL", (digest,))
+            return self._shown(tx, row, refresh=True)
 
         return await self._transactions.read(find)
+
+    async def show_token(self, identifier: str) -> Shown | None:
+        """An access token that is good, by the id of its row; None if there is none, or it has ended."""
+        return await self._transactions.read(lambda tx: self._shown(tx, tx.row(f"{_TOKENS} WHERE id = ?", (identifier,))))
+
+    async def person(self, user: str) -> Person | None:
+        """A user who may sign in, by the id of the row."""
+        return await self._transactions.read(lambda tx: person_of(tx, user))
+
+    async def person_named(self, tenant: str, name: str) -> Person | None:
+        """A user who may sign in, by tenant and name."""
+
+        def find(tx: Transaction) -> Person | None:
+            row = tx.row("SELECT id FROM users WHERE tenant = ? AND name = ?", (tenant, name))
+            return None if row is None else person_of(tx, row[0])
+
+        return await self._transactions.read(find)
+
+    def _shown(self, tx: Transaction, row: Row | None, *, refresh: bool = False) -> Shown | None:
+        if row is None:
+            return None
+        tenant, subject, user, family_id, scopes, created_ms, expires_ms = row
+        family = None if family_id is None else _family_of(tx, family_id)
+        person = None if user is None else person_of(tx, user)
+        if (expires_ms is not None and expires_ms <= self._now_ms()) or (user is not None and person is None):
+            return None
+        if refresh:
+            assert family is not None
+            subject = _subject(family, person)
+        return Shown(family, tenant, subject, tuple((scopes or ALL).split()), created_ms, expires_ms, person, refresh)
 
     async def end_family(self, family: str) -> None:
         """See :meth:`hub.security.oauth.ports.OAuthStore.end_family`."""

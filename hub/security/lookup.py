@@ -1,11 +1,11 @@
 """The queries of the gate: credentials by hash, by id and by user name, roles, and the revision."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from hub.core.errors import RefusedError, WireError
-from hub.security.changes import MAX_CHANGES, Change, Changes
+from hub.security.changes import MAX_CHANGES, Change, Changes, Kind
 from hub.security.credentials import Credential
 from hub.security.oauth.scopes import limits
 from hub.security.queries import decoded
@@ -21,7 +21,7 @@ _TOKENS: Final = (
     "WHERE (u.disabled IS NULL OR u.disabled = 0)"
 )
 _KEYS: Final = "SELECT id, tenant, name, hash, roles FROM api_keys"
-_USERS: Final = "SELECT id, tenant, name, password_hash, roles FROM users WHERE disabled = 0"
+_USERS: Final = "SELECT id, tenant, name, password_hash, roles, generation FROM users WHERE disabled = 0"
 _ROLES: Final = "SELECT name, grants FROM roles WHERE tenant = ?"
 
 
@@ -41,6 +41,10 @@ class Lookup(Protocol):
 
     async def changes(self, after: int | None) -> Changes:
         """What has changed since the change ``after``; with None the number of the newest one alone."""
+        ...
+
+    async def ended_sign_ins(self) -> Sequence[tuple[str, int]]:
+        """The numbers of browsers' sign-ins that were ended, and when, in ms since 1970 UTC; the oldest first."""
         ...
 
     async def by_token(self, digest: str) -> Credential | None:
@@ -86,6 +90,10 @@ class DatabaseLookup:
             return Changes(number, [Change(*each) for each in rows] if len(rows) == number - after else None)
 
         return await self._read(read)
+
+    async def ended_sign_ins(self) -> Sequence[tuple[str, int]]:
+        query = "SELECT ref, at_ms FROM revocations WHERE kind = ? ORDER BY number"
+        return await self._read(lambda tx: [(ref, at_ms) for ref, at_ms in tx.rows(query, (Kind.SIGN_IN,))])
 
     async def by_token(self, digest: str) -> Credential | None:
         return await self._one(f"{_TOKENS} AND t.hash = ?", (digest,), _of_token)
@@ -163,5 +171,6 @@ def _of_key(row: Row) -> Credential:
 
 
 def _of_user(row: Row) -> Credential:
-    identifier, tenant, name, password_hash, roles = row
-    return Credential(f"user:{identifier}", tenant, name, frozenset(decoded(roles)), (), password_hash, user=identifier)
+    identifier, tenant, name, password_hash, roles, generation = row
+    own = frozenset(decoded(roles))
+    return Credential(f"user:{identifier}", tenant, name, own, (), password_hash, user=identifier, generation=generation)

@@ -12,10 +12,10 @@ from hub.http.responses import respond
 from hub.http.routing import HubRouter
 from hub.security.credentials import Credential, hash_secret
 from hub.security.gate import Gate
-from hub.security.models import is_name, is_tenant_name
 from hub.security.origin import is_secure
-from hub.security.passwords import verify_built_in, verify_password
 from hub.security.schemas import Done, MeAnswer, SignIn, TicketAnswer
+from hub.security.sign_in import TooManyTriesError
+from hub.security.sign_in import sign_in as sign_in_with_password
 from hub.security.tickets import TICKET_S
 
 _FOREIGN: dict[int | str, dict[str, Any]] = {403: {"description": "A page of another origin, which is not allowed."}}
@@ -100,21 +100,10 @@ async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential |
     assert body.tenant is not None
     assert body.username is not None
     assert body.password is not None
-    attempt = await gate.sign_ins.begin(address, body.tenant, body.username)
-    if (wait := attempt.wait_s) > 0:
-        raise ApiError(429, f"too many failed sign-ins; try again in {wait} s", headers={"Retry-After": str(wait)})
-    # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
-    known = is_tenant_name(body.tenant) and is_name(body.username)
-    credential, built_in = await gate.directory.by_user(body.tenant, body.username) if known else (None, False)
-    if credential is not None and built_in:
-        good = verify_built_in(body.password, credential.fingerprint)
-    else:
-        good = await verify_password(body.password, None if credential is None else credential.fingerprint)
-    if not good:
-        await gate.sign_ins.failed(attempt)
-        return None
-    await gate.sign_ins.succeeded(attempt)
-    return credential
+    try:
+        return await sign_in_with_password(gate, address, body.tenant, body.username, body.password)
+    except TooManyTriesError as error:
+        raise ApiError(429, str(error), headers={"Retry-After": str(error.wait_s)}) from error
 
 
 def _me(principal: Principal) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hub.security import passwords, queries
 from hub.security.changes import Kind
 from hub.security.credentials import hash_secret, new_id, new_key, new_token
+from hub.security.ends import end_of_user
 from hub.security.models import AdminError, ExistsError, Key, NotThereError, Role, Tenant, Token, User, check_name, is_tenant_name
 from hub.security.roles import BUILT_IN, Grant, parse_grant
 from hub.storage.transactions import Row, Transaction, Transactions
@@ -188,7 +189,7 @@ class Store:
         return await self._transactions.read(lambda tx: queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name)))
 
     async def change_user(self, tenant: str, name: str, *, password: str | None = None, roles: Iterable[str] | None = None) -> User:
-        """Give a user another password, which ends every sign-in by the old one, or other roles.
+        """Give a user another password, which ends every sign-in and every token of the user, or other roles.
 
         Raises:
             NotThereError: no such tenant, user or role.
@@ -205,6 +206,7 @@ class Store:
             user = queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name))
             if hashed is not None:
                 tx.run("UPDATE users SET password_hash = ? WHERE id = ?", (hashed, user.id))
+                end_of_user(tx, user.id, self._now_ms())
             if wanted is not None:
                 tx.run("UPDATE users SET roles = ? WHERE id = ?", (json.dumps(queries.check_roles(tx, tenant, wanted)), user.id))
             self._note(tx, Kind.USER, user.id)

@@ -30,6 +30,9 @@ class Lookup:
     async def changes(self, after: int | None) -> Changes:
         return Changes(0, ())
 
+    async def ended_sign_ins(self) -> list[tuple[str, int]]:
+        return []
+
     async def by_token(self, digest: str) -> Credential | None:
         return next((each for each in self._by_name.values() if each.fingerprint == digest), None)
 

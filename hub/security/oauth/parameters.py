@@ -71,14 +71,14 @@ class Parameters(Mapping[str, str]):
         return int(value)
 
 
-def parse_parameters(raw: bytes) -> Parameters:
+def parse_parameters(raw: bytes, max_bytes: int = MAX_BYTES) -> Parameters:
     """The parameters of a query or of the body of a form.
 
     Raises:
         OAuthError: ``invalid_request``: they are too long or too many, one comes twice, or they are no UTF-8.
     """
-    if len(raw) > MAX_BYTES:
-        raise invalid_request(f"parameters: expected at most {MAX_BYTES} bytes, got {len(raw)}")
+    if len(raw) > max_bytes:
+        raise invalid_request(f"parameters: expected at most {max_bytes} bytes, got {len(raw)}")
     try:
         text = raw.decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)

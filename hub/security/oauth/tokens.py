@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,7 @@ class IdTokenRequest:
 
     client: Client
     person: Person
+    scopes: tuple[str, ...]
     nonce: str | None
     auth_time_s: int
     access_token: str
@@ -55,7 +56,7 @@ class TokenEndpoint:
         users: Users,
         now_ms: Callable[[], int],
         scopes: Collection[str],
-        id_token: Callable[[IdTokenRequest], str],
+        id_token: Callable[[IdTokenRequest], Awaitable[str]],
     ) -> None:
         """``now_ms`` is the time of day in milliseconds since 1970 UTC, ``scopes`` are those that families have registered, ``id_token``
         signs an ID token.
@@ -103,7 +104,7 @@ class TokenEndpoint:
             return made.first(client, person.id, code.scopes, code.auth_time_s, self._now_ms(), refresh=True)
 
         code, person = await self._store.redeem_code(_hash(shown), issue)
-        return self._issued(made, code.scopes, client, person, code.nonce, code.auth_time_s)
+        return await self._issued(made, code.scopes, client, person, code.nonce, code.auth_time_s)
 
     async def _refresh(self, client: Client, request: TokenRequest) -> Issued:
         parameters = request.parameters
@@ -116,7 +117,7 @@ class TokenEndpoint:
             return made.next(client, family, narrowed(asked, family.scopes), self._now_ms())
 
         family, person = await self._store.rotate(_hash(shown), issue)
-        return self._issued(made, narrowed(asked, family.scopes), client, person, None, family.auth_time_s)
+        return await self._issued(made, narrowed(asked, family.scopes), client, person, None, family.auth_time_s)
 
     async def _client(self, client: Client, request: TokenRequest) -> Issued:
         if client.public:
@@ -126,7 +127,7 @@ class TokenEndpoint:
             raise OAuthError("invalid_scope", "scope: openid tells of a user, and here is none")
         made, now_ms = _Made(), self._now_ms()
         await self._store.add_tokens(made.first(client, None, scopes, now_ms // 1000, now_ms, refresh=False))
-        return self._issued(made, scopes, client, None, None, now_ms // 1000)
+        return await self._issued(made, scopes, client, None, None, now_ms // 1000)
 
     async def _password(self, client: Client, request: TokenRequest) -> Issued:
         parameters = request.parameters
@@ -143,14 +144,14 @@ class TokenEndpoint:
         await self._store.add_tokens(
             made.first(client, person.id, scopes, now_ms // 1000, now_ms, refresh=Grant.REFRESH_TOKEN in client.grants)
         )
-        return self._issued(made, scopes, client, person, None, now_ms // 1000)
+        return await self._issued(made, scopes, client, person, None, now_ms // 1000)
 
-    def _issued(
+    async def _issued(
         self, made: _Made, scopes: tuple[str, ...], client: Client, person: Person | None, nonce: str | None, auth_time_s: int
     ) -> Issued:
         id_token = None
         if person is not None and OPENID in scopes:
-            id_token = self._id_token(IdTokenRequest(client, person, nonce, auth_time_s, made.access))
+            id_token = await self._id_token(IdTokenRequest(client, person, scopes, nonce, auth_time_s, made.access))
         return Issued(made.access, made.expires_in, scopes, made.refresh, id_token)
 
 

@@ -47,6 +47,9 @@ class Credentials:
     async def changes(self, after: int | None) -> Changes:
         return Changes(0, ())
 
+    async def ended_sign_ins(self) -> list[tuple[str, int]]:
+        return []
+
     async def by_token(self, digest: str) -> Credential | None:
         return self._tokens.get(digest)
 

@@ -37,6 +37,9 @@ class Tokens:
     async def changes(self, after: int | None) -> Changes:
         return Changes(self.number, () if after in (None, self.number) else self.known)
 
+    async def ended_sign_ins(self) -> list[tuple[str, int]]:
+        return []
+
     async def by_token(self, digest: str) -> Credential | None:
         return self.tokens.get(digest)
 

@@ -89,7 +89,7 @@ async def make_world(database: Database, clock: ManualClock) -> AsyncIterator[Wo
         store = GrantsStore(transactions, clock.wall_ms)
         asked: list[IdTokenRequest] = []
 
-        def id_token(request: IdTokenRequest) -> str:
+        async def id_token(request: IdTokenRequest) -> str:
             asked.append(request)
             return "id.token"
 

@@ -1,0 +1,36 @@
+"""What the Authentication API adds to a hub: its routes, its pages, and its metrics."""
+
+from __future__ import annotations
+
+from channels.auth.routes_pages import Pages
+from channels.auth.routes_tokens import create_token_router, create_well_known_router
+from channels.auth.routes_users import create_user_router
+from channels.auth.service import AuthService
+from channels.auth.settings import AuthSettings
+from channels.auth.signed import PageSigner
+from hub.family import Context, Parts
+from hub.security.service import signing_secret
+
+
+def build(context: Context) -> Parts:
+    """The parts of the family, for one hub."""
+    settings = context.section("auth", AuthSettings)
+    secret = signing_secret(context.settings)
+    service = AuthService(
+        transactions=context.transactions,
+        gate=context.gate,
+        clock=context.clock,
+        settings=settings,
+        scopes=context.gate.scopes,
+        secret=secret,
+    )
+    signer = PageSigner(secret, service.now_s, settings.request_s)
+    return Parts(
+        routers=[
+            create_token_router(service, context.hosts),
+            create_user_router(service, context.hosts),
+            create_well_known_router(service, context.hosts),
+        ],
+        routes=Pages(service, context.hosts, signer).routes(),
+        counters={"auth": service.counters},
+    )

@@ -1,0 +1,146 @@
+"""The calls of clients: tokens, revocation, introspection, and the documents that tell of them (docs/protocol/oauth.md#token)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from channels.auth.errors import NO_STORE, OAuthRoute
+from channels.auth.schemas import ONE_TOKEN_FORM, TOKEN_FORM, OAuthRefusal, TokenAnswer, form
+from channels.auth.service import GRANTS, AuthService
+from hub.http.body import read_body, takes
+from hub.http.errors import ApiError
+from hub.http.permits import UnknownKeyError
+from hub.http.routing import HubRouter
+from hub.security.credentials import MAX_SECRET_LENGTH, hash_secret
+from hub.security.hosts import Hosts
+from hub.security.oauth.clients import authenticate
+from hub.security.oauth.errors import OAuthError
+from hub.security.oauth.families import introspect, revoke
+from hub.security.oauth.metadata import oauth_metadata, openid_metadata
+from hub.security.oauth.models import Client
+from hub.security.oauth.parameters import MAX_BYTES, check_form, parse_parameters
+from hub.security.oauth.tokens import TokenRequest
+
+BASE: Final = "/auth/v3"
+TAGS: Final = ("Authentication",)
+
+_ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
+"""For answers to applications of any site. Browsers send no cookies where this stands."""
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": OAuthRefusal, "description": "The request is refused: `error` says why."},
+    401: {"model": OAuthRefusal, "description": "The client is unknown, or its secret is wrong."},
+    403: {"description": "The API key is unknown, or of another tenant."},
+    429: {"model": OAuthRefusal, "description": "Too many requests: `slow_down`; `Retry-After` says when to try again."},
+    503: {"model": OAuthRefusal, "description": "The database cannot be used now: `temporarily_unavailable`."},
+}
+
+
+def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
+    """The routes of clients."""
+    router = HubRouter(prefix=BASE, tags=TAGS, route_class=OAuthRoute)
+    takes_form = takes(MAX_BYTES)
+
+    @router.post("/oauth/token", summary="Get tokens", response_model=TokenAnswer, responses=_REFUSALS, openapi_extra=form(TOKEN_FORM))
+    @takes_form
+    async def token(request: Request) -> Response:
+        """Exchange a code, a refresh token, or a client's own credentials for tokens (RFC 6749 section 3.2)."""
+        asked = await _asked(request)
+        endpoint = service.token_endpoint(f"{hosts.base_url(request.scope)}{BASE}")
+        try:
+            client = await _client(service, request, asked)
+            if not (service.limits.clients.allows(client.id) and service.limits.tenants.allows(client.tenant)):
+                raise ApiError(429, "too many requests of this client; try again in a second", headers={"Retry-After": "1"})
+            issued = await endpoint.answer(asked)
+        except OAuthError:
+            service.counters.tokens_refused += 1
+            raise
+        service.counters.tokens += 1
+        return JSONResponse(issued.members(), headers={**NO_STORE, **_ANY_ORIGIN})
+
+    @router.post("/oauth/revoke", summary="End a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
+    @takes_form
+    async def end(request: Request) -> Response:
+        """End a token of either kind, and all that came of the same grant (RFC 7009). An unknown token is no error."""
+        asked = await _asked(request)
+        await _client(service, request, asked)
+        await revoke(asked, service.store)
+        service.gate.refresh_soon()
+        return JSONResponse({}, headers={**NO_STORE, **_ANY_ORIGIN})
+
+    @router.post("/oauth/introspect", summary="Look at a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
+    @takes_form
+    async def look(request: Request) -> Response:
+        """What a token of the client's tenant is (RFC 7662); for clients with a secret."""
+        asked = await _asked(request)
+        await _client(service, request, asked)
+        return JSONResponse(await introspect(asked, service.store, f"{hosts.base_url(request.scope)}{BASE}"), headers=dict(NO_STORE))
+
+    @router.get("/jwks.json", summary="The public keys of ID tokens")
+    async def keys(request: Request) -> Response:
+        """The key set (RFC 7517): keys that sign, that will sign, and that have signed tokens that are still good."""
+        headers = {"Cache-Control": "public, max-age=300", **_ANY_ORIGIN}
+        return JSONResponse(await service.keys.key_set(), headers=headers, media_type="application/jwk-set+json")
+
+    @router.get("/.well-known/openid-configuration", summary="Discovery for OpenID Connect")
+    async def openid_configuration(request: Request) -> Response:
+        """OpenID Connect Discovery section 3."""
+        return _document(openid_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
+
+    @router.get("/.well-known/oauth-authorization-server", summary="Discovery for OAuth")
+    async def oauth_configuration(request: Request) -> Response:
+        """RFC 8414 section 3, below the issuer as OpenID Connect's document."""
+        return _document(oauth_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
+
+    return router
+
+
+def create_well_known_router(service: AuthService, hosts: Hosts) -> HubRouter:
+    """The discovery document where RFC 8414 section 3.1 has it: before the path of the issuer."""
+    router = HubRouter(tags=TAGS, route_class=OAuthRoute)
+
+    @router.get("/.well-known/oauth-authorization-server/auth/v3", summary="Discovery for OAuth, by RFC 8414")
+    async def rfc_8414_configuration(request: Request) -> Response:
+        """RFC 8414 section 3.1."""
+        return _document(oauth_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
+
+    return router
+
+
+async def _asked(request: Request) -> TokenRequest:
+    """The parameters of a form, and who sends it.
+
+    Raises:
+        OAuthError: the body is no form, or malformed.
+    """
+    check_form(request.headers.get("content-type"))
+    parameters = parse_parameters(await read_body(request, MAX_BYTES))
+    address = request.client.host if request.client is not None else ""
+    return TokenRequest(parameters, request.headers.getlist("authorization"), address)
+
+
+async def _client(service: AuthService, request: Request, asked: TokenRequest) -> Client:
+    """The client of a request; an API key beside it must be of its tenant.
+
+    Raises:
+        ApiError: 403, the key is unknown or of another tenant.
+        OAuthError: the client is not who it says.
+    """
+    shown = request.headers.getlist("x-api-key")
+    key = None
+    if shown:
+        good = len(shown) == 1 and 0 < len(shown[0]) <= MAX_SECRET_LENGTH
+        key = await service.gate.directory.by_key(hash_secret(shown[0])) if good else None
+        if key is None:
+            raise UnknownKeyError
+    client = await authenticate(asked.parameters, asked.authorization, service.store.client)
+    if key is not None and key.tenant != client.tenant:
+        raise ApiError(403, "the API key and the client are of different tenants")
+    return client
+
+
+def _document(document: dict[str, Any]) -> Response:
+    return JSONResponse(document, headers={"Cache-Control": "public, max-age=300", **_ANY_ORIGIN})

@@ -1,0 +1,185 @@
+"""The calls about users: who somebody is, signing out, another password (docs/protocol/oauth.md#users)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Query, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from channels.auth.errors import NO_STORE
+from channels.auth.pages import message_page, sign_out_page
+from channels.auth.routes_tokens import BASE, TAGS
+from channels.auth.schemas import ApiResponse, ChangePassword, CloudUserDetails
+from channels.auth.service import AuthService, WrongPasswordError
+from hub.core.principal import Principal
+from hub.http.errors import ApiError
+from hub.http.permits import identify, refusal
+from hub.http.responses import respond
+from hub.http.routing import HubRouter
+from hub.security.gate import Failure
+from hub.security.hosts import Hosts
+from hub.security.oauth.claims import gateway_user, may_see_openid, openid_user_info, user_details
+from hub.security.oauth.keys import ES256
+from hub.security.oauth.redirects import is_registered
+from hub.security.origin import header, is_secure
+from hub.security.passwords import MAX_LENGTH, MIN_LENGTH
+
+GATEWAY_USER: Final = "X-GWS-User"
+
+_NO_TOKEN: Final[dict[int | str, dict[str, Any]]] = {401: {"description": "No token, or a wrong or expired one."}}
+_NOT_CHANGED: Final[dict[int | str, dict[str, Any]]] = {403: {"description": "Unable to update password."}}
+
+
+async def bearer(request: Request) -> Principal:
+    """The caller by a token in the header ``Authorization``: neither a cookie nor an API key alone says who somebody is here.
+
+    Raises:
+        ApiError: 401, there is no good token; 403, the API key beside it is unknown or of another tenant.
+    """
+    if header(request.scope, b"authorization") is None:
+        raise refusal(Failure.MISSING)
+    return await identify(request.app.state.gate, request.scope)
+
+
+Bearer = Annotated[Principal, Depends(bearer)]
+
+
+def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
+    """The routes about users."""
+    router = HubRouter(prefix=BASE, tags=TAGS)
+
+    async def details(caller: Principal) -> dict[str, Any]:
+        return user_details(await service.shown(caller), service.settings.environment_id, await service.privileges(caller))
+
+    @router.get("/userinfo", summary="Who am I", response_model=CloudUserDetails, responses=_NO_TOKEN)
+    async def userinfo(caller: Bearer) -> Response:
+        """The user of a token, its roles and what they allow."""
+        return JSONResponse(await details(caller), headers=dict(NO_STORE))
+
+    @router.get("/openid/userinfo", summary="Who am I, by OpenID Connect", responses=_NO_TOKEN)
+    async def openid_userinfo(caller: Bearer) -> Response:
+        """The claims of the token's user (OpenID Connect Core section 5.3)."""
+        shown = await service.shown(caller)
+        if not may_see_openid(shown) or shown.person is None or shown.family is None:
+            challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="openid"'}
+            raise ApiError(403, "this token is not for the scope openid", headers=challenge)
+        privileges = await service.privileges(caller)
+        return JSONResponse(
+            openid_user_info(shown, shown.person, shown.family, service.settings.environment_id, privileges), headers=dict(NO_STORE)
+        )
+
+    @router.get("/jwt-userinfo", summary="Who am I, as a signed header", response_model=ApiResponse, responses=_NO_TOKEN)
+    async def jwt_userinfo(request: Request, caller: Bearer) -> Response:
+        """The user of a token as a signed JSON Web Token in the header `X-GWS-User`, for services behind a gateway."""
+        shown = await service.shown(caller)
+        subject = caller.subject if shown.person is None else shown.person.id
+        audience = caller.tenant if shown.family is None else shown.family.client
+        issuer = f"{hosts.base_url(request.scope)}{BASE}"
+        claims = gateway_user(await details(caller), issuer, audience, subject, service.now_s())
+        answer = respond(headers=NO_STORE)
+        answer.headers[GATEWAY_USER] = await service.keys.sign(ES256, "gws-user+jwt", claims)
+        answer.headers["Access-Control-Expose-Headers"] = GATEWAY_USER
+        return answer
+
+    @router.get("/ping", summary="Is somebody signed in", response_model=ApiResponse)
+    async def ping(request: Request) -> Response:
+        """200 for a token or a signed-in browser, else 403."""
+        caller = await service.gate.identify(request.scope)
+        if not caller.authenticated or (header(request.scope, b"authorization") is None and not caller.by_cookie):
+            raise ApiError(403, "nobody is signed in")
+        return respond(headers=NO_STORE)
+
+    Global = Annotated[bool, Query(alias="global", description="End every token and sign-in of the user.")]
+    Redirect = Annotated[str | None, Query(alias="redirectUri", description="Where to go then: registered for the token's client.")]
+
+    async def ended(request: Request, everywhere: bool, redirect_uri: str | None) -> Response:
+        caller = await identify(service.gate, request.scope)
+        by_key_alone = header(request.scope, b"authorization") is None and caller.credential.startswith("key:")
+        if by_key_alone:
+            raise refusal(Failure.MISSING)
+        shown = await service.shown(caller)
+        client = None if shown.family is None else await service.store.client(shown.family.client)
+        await service.sign_out(request.scope, caller, everywhere=everywhere)
+        back = redirect_uri is not None and client is not None and is_registered(redirect_uri, client.post_logout_uris)
+        answer = _signed_out(request, redirect_uri if back else None)
+        answer.headers.append("Set-Cookie", service.gate.sign_out_cookie(secure=is_secure(request.scope)))
+        return answer
+
+    @router.get("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN)
+    async def sign_out(request: Request, everywhere: Global = False, redirect_uri: Redirect = None) -> Response:
+        """End the token with all of its grant, or the sign-in of the browser. A page of another site gets a page with a button."""
+        foreign = header(request.scope, b"sec-fetch-site") == "cross-site"
+        if foreign and header(request.scope, b"authorization") is None:
+            return sign_out_page()
+        return await ended(request, everywhere, redirect_uri)
+
+    @router.post("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN, name="sign_out_by_post")
+    async def sign_out_by_post(request: Request, everywhere: Global = False) -> Response:
+        """End the token with all of its grant, or the sign-in of the browser."""
+        return await ended(request, everywhere, None)
+
+    @router.post("/change-password", summary="Change a password", response_model=ApiResponse, responses=_NOT_CHANGED)
+    async def change_password(request: Request, body: ChangePassword) -> Response:
+        """Give a user another password. Every other token and sign-in of the user ends."""
+        caller = await identify(service.gate, request.scope) if _shows_credential(request) else None
+        tenant, name = _whose(caller, body.data.user_name)
+        address = request.client.host if request.client is not None else ""
+        new = body.data.new_password
+        if not MIN_LENGTH <= len(new) <= MAX_LENGTH:
+            raise _not_changed(f"newPassword: expected {MIN_LENGTH}-{MAX_LENGTH} characters, got {len(new)}")
+        if new == body.data.old_password:
+            raise _not_changed("newPassword: expected another one than the old password")
+        attempt = await service.gate.sign_ins.begin(address, tenant, name)
+        if attempt.wait_s > 0:
+            raise ApiError(429, f"too many failed tries; try again in {attempt.wait_s} s", headers={"Retry-After": str(attempt.wait_s)})
+        family = None if caller is None else await _family(service, caller)
+        try:
+            await service.change_password(tenant, name, body.data.old_password, new, family)
+        except WrongPasswordError:
+            await service.gate.sign_ins.failed(attempt)
+            raise _not_changed("the user name or the old password is wrong") from None
+        await service.gate.sign_ins.succeeded(attempt)
+        return respond(headers=NO_STORE)
+
+    return router
+
+
+async def _family(service: AuthService, caller: Principal) -> str | None:
+    shown = await service.shown(caller)
+    return None if shown.family is None else shown.family.id
+
+
+def _shows_credential(request: Request) -> bool:
+    return header(request.scope, b"authorization") is not None
+
+
+def _whose(caller: Principal | None, user_name: str | None) -> tuple[str, str]:
+    """Tenant and name of the user whose password changes.
+
+    Raises:
+        ApiError: 403, no user is named, or another one than the caller.
+    """
+    if user_name is None:
+        if caller is None:
+            raise _not_changed("userName: expected tenant and user without a token, got none")
+        return caller.tenant, caller.subject
+    tenant, backslash, name = user_name.partition("\\")
+    if not backslash:
+        tenant, name = "" if caller is None else caller.tenant, user_name
+    if caller is not None and (tenant, name) != (caller.tenant, caller.subject):
+        raise _not_changed("userName: expected the user of the token")
+    return tenant, name
+
+
+def _not_changed(why: str) -> ApiError:
+    return ApiError(403, "Unable to update password", detail={"reason": why})
+
+
+def _signed_out(request: Request, redirect_uri: str | None) -> Response:
+    """The answer to a sign-out: for a browser that shows pages a redirect or a page, else the envelope."""
+    if "text/html" not in (header(request.scope, b"accept") or ""):
+        return respond(headers=NO_STORE)
+    if redirect_uri is not None:
+        return RedirectResponse(redirect_uri, 302, dict(NO_STORE))
+    return message_page("Signed out", "You are signed out. You can close this page.", 200)

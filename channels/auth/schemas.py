@@ -1,0 +1,107 @@
+"""Bodies and answers of ``/auth/v3``, for validation and for ``/openapi.json``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from hub.http.schemas import Status
+from hub.security.passwords import MAX_LENGTH
+
+_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_LENGTH)]
+
+
+class ChangePasswordOperation(BaseModel):
+    """The passwords, and the user where no token names one."""
+
+    new_password: _Text = Field(alias="newPassword")
+    old_password: _Text = Field(alias="oldPassword")
+    user_name: _Text | None = Field(default=None, alias="userName", description=r"`tenant\user`; needed without a token.")
+
+
+class ChangePassword(BaseModel):
+    """The body of `/change-password`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"data": {"newPassword": "correct horse", "oldPassword": "battery staple"}}]})
+
+    data: ChangePasswordOperation
+    operation_id: _Text | None = Field(default=None, alias="operationId")
+
+
+class ApiResponse(BaseModel):
+    """The envelope."""
+
+    status: Status
+    data: dict[str, Any] | None = None
+
+
+class Authority(BaseModel):
+    """A role, and what it allows."""
+
+    name: str
+    privileges: list[str]
+
+
+class CloudUserDetails(BaseModel):
+    """A user. What is not known is left out."""
+
+    authorities: list[Authority]
+    cmeUserName: str | None = Field(default=None, description="Not for clients by themselves.")
+    contactCenterId: str = Field(description="The tenant.")
+    dbid: int | None = None
+    environmentId: str
+    loginName: str | None = None
+    properties: dict[str, str]
+    username: str = Field(description="Unique in the whole hub, also over time.")
+
+
+class TokenAnswer(BaseModel):
+    """Tokens (RFC 6749 section 5.1)."""
+
+    access_token: str
+    token_type: str = Field(description="Always `bearer`.")
+    expires_in: int = Field(description="Seconds that are left; the token may end earlier.")
+    refresh_token: str | None = None
+    scope: str
+    id_token: str | None = Field(default=None, description="With the scope `openid`.")
+
+
+class OAuthRefusal(BaseModel):
+    """A refusal (RFC 6749 section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+TOKEN_FORM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials", "password"]},
+        "client_id": {"type": "string", "description": "Without `Authorization: Basic`."},
+        "client_secret": {"type": "string", "description": "Without `Authorization: Basic`, of a client that has one."},
+        "code": {"type": "string"},
+        "redirect_uri": {"type": "string", "description": "As in the authorization request."},
+        "code_verifier": {"type": "string", "description": "RFC 7636."},
+        "refresh_token": {"type": "string"},
+        "scope": {"type": "string", "description": "Scopes with blanks between them; `*`: all that the roles allow."},
+        "username": {"type": "string", "description": r"`tenant\user`, or a user of the client's tenant."},
+        "password": {"type": "string"},
+    },
+}
+ONE_TOKEN_FORM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {
+        "token": {"type": "string", "description": "An access or refresh token."},
+        "token_type_hint": {"type": "string"},
+        "client_id": {"type": "string"},
+        "client_secret": {"type": "string"},
+    },
+}
+
+
+def form(schema: dict[str, Any]) -> dict[str, Any]:
+    """``openapi_extra`` for an operation that reads a form by itself; its client is known by HTTP Basic or by the form."""
+    return {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}}}

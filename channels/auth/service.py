@@ -1,0 +1,208 @@
+"""What the Authentication API does, below its routes (docs/protocol/oauth.md)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from channels.auth.settings import AuthSettings
+from hub.core.ports import Clock
+from hub.core.principal import Action, Principal
+from hub.core.rates import RateLimit
+from hub.security.access import Scope as OAuthScope
+from hub.security.credentials import Credential, hash_secret
+from hub.security.ends import Ends
+from hub.security.gate import Gate
+from hub.security.grants_store import GrantsStore
+from hub.security.oauth.authorization import AuthorizationRequest
+from hub.security.oauth.claims import Privileges, id_token
+from hub.security.oauth.keys import RS256
+from hub.security.oauth.models import Code, Grant, Person
+from hub.security.oauth.ports import Shown
+from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint
+from hub.security.passwords import hash_password, verify_password
+from hub.security.roles import allowed
+from hub.security.sign_in import sign_in
+from hub.security.signing import SigningKeys
+from hub.storage.transactions import Transactions
+
+GRANTS: Final = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN, Grant.CLIENT_CREDENTIALS, Grant.PASSWORD)
+"""The grants that the discovery documents name."""
+
+
+@dataclass(slots=True)
+class AuthCounters:
+    """What the Authentication API counts; ``/metrics`` reads them."""
+
+    sign_ins: int = 0
+    """Sign-ins by name and password that succeeded."""
+    sign_ins_failed: int = 0
+    """Sign-ins with a wrong tenant, name or password."""
+    codes: int = 0
+    """Authorization codes that were given out."""
+    tokens: int = 0
+    """Answers of the token endpoint with tokens."""
+    tokens_refused: int = 0
+    """Answers of the token endpoint that refuse."""
+    sign_outs: int = 0
+    """Tokens and sign-ins that their users ended."""
+
+
+class WrongPasswordError(Exception):
+    """The old password is wrong, or the user is unknown."""
+
+
+class AuthService:
+    """Sign-ins, codes, tokens and user information of one hub."""
+
+    __slots__ = ("_clock", "_ends", "counters", "gate", "keys", "limits", "scopes", "settings", "store")
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        gate: Gate,
+        clock: Clock,
+        settings: AuthSettings,
+        scopes: Mapping[str, OAuthScope],
+        secret: bytes,
+    ) -> None:
+        """``scopes`` are those that families have registered; ``secret`` is ``HUB_SECRET``."""
+        self._clock = clock
+        self._ends = Ends(transactions, clock.wall_ms)
+        self.counters = AuthCounters()
+        self.gate = gate
+        self.keys = SigningKeys(transactions, secret, clock.wall_ms)
+        self.limits = Limits(clock, settings)
+        self.scopes = scopes
+        self.settings = settings
+        self.store = GrantsStore(transactions, clock.wall_ms, leeway_s=settings.refresh_leeway_s)
+
+    def now_s(self) -> int:
+        """The time of day, in seconds since 1970 UTC."""
+        return self._clock.wall_ms() // 1000
+
+    def token_endpoint(self, issuer: str) -> TokenEndpoint:
+        """The token endpoint of the server under one name."""
+
+        async def sign(asked: IdTokenRequest) -> str:
+            claims = id_token(
+                *(issuer, asked.client, asked.person, asked.scopes, asked.nonce, asked.auth_time_s, asked.access_token, self.now_s())
+            )
+            return await self.keys.sign(RS256, "JWT", claims)
+
+        return TokenEndpoint(self.store, self, self._clock.wall_ms, self.scopes, sign)
+
+    # -- users --------------------------------------------------------------------------------------------------------
+
+    async def check(self, tenant: str, name: str, password: str, address: str) -> Person | None:
+        """See :meth:`hub.security.oauth.ports.Users.check`."""
+        credential = await self.sign_in(tenant, name, password, address)
+        return None if credential is None else await self.person_of(credential)
+
+    async def sign_in(self, tenant: str, name: str, password: str, address: str) -> Credential | None:
+        """The credential of a user whose password is right.
+
+        Raises:
+            TooManyTriesError: see :func:`hub.security.sign_in.sign_in`.
+        """
+        credential = await sign_in(self.gate, address, tenant, name, password)
+        if credential is None:
+            self.counters.sign_ins_failed += 1
+        else:
+            self.counters.sign_ins += 1
+        return credential
+
+    async def person_of(self, credential: Credential) -> Person | None:
+        """The user of a credential; None if it stands for none, or the user has been removed."""
+        if credential.user is not None:
+            return await self.store.person(credential.user)
+        if credential.id.startswith("user:"):  # of the demo, whose row has the same name
+            return await self.store.person_named(credential.tenant, credential.subject)
+        return None
+
+    async def signed_in(self, scope: Any) -> tuple[Person, int, Credential] | None:
+        """The user who is signed in in a browser, and since when, in seconds since 1970 UTC."""
+        found = await self.gate.signed_in(scope)
+        if found is None:
+            return None
+        sign_in_of, credential = found
+        person = await self.person_of(credential)
+        return None if person is None else (person, sign_in_of.at_s, credential)
+
+    async def privileges(self, principal: Principal) -> Privileges:
+        """The operations that each role of a caller allows."""
+        found = {}
+        for role in principal.roles:
+            grants = await self.gate.directory.grants(principal.tenant, frozenset({role}))
+            found[role] = [operation for operation in self.gate.operations if allowed(grants, Action.CALL, operation)]
+        return found
+
+    async def shown(self, principal: Principal) -> Shown:
+        """The token of a caller, with its user and family."""
+        kind, _, number = principal.credential.partition(":")
+        found = await self.store.show_token(number) if kind == "token" else None
+        if found is not None:
+            return found
+        return Shown(None, principal.tenant, principal.subject, ("*",), 0, None, None)  # a token of the demo
+
+    # -- codes --------------------------------------------------------------------------------------------------------
+
+    async def give_code(self, request: AuthorizationRequest, person: Person, auth_time_s: int) -> str:
+        """A new code for a client (RFC 6749 section 4.1.2)."""
+        secret = secrets.token_urlsafe(32)
+        expires_ms = self._clock.wall_ms() + request.client.lifetimes.code_s * 1000
+        code = Code(
+            *(request.client.id, request.redirect_uri, request.challenge, person.id, person.generation),
+            *(request.scopes, request.nonce, auth_time_s, expires_ms),
+        )
+        await self.store.add_code(hash_secret(secret), code)
+        self.counters.codes += 1
+        return secret
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    async def sign_out(self, scope: Any, principal: Principal, *, everywhere: bool) -> None:
+        """End the token or the sign-in of a caller; ``everywhere``: every token and sign-in of the user."""
+        kind, _, number = principal.credential.partition(":")
+        user = number if kind == "user" else None
+        if kind == "token":
+            shown = await self.store.show_token(number)
+            user = None if shown is None or shown.person is None else shown.person.id
+        if everywhere and user is not None:
+            await self._ends.end_user(user)
+        elif kind == "token":
+            await self._ends.end_token(number)
+        if kind == "user":
+            found = await self.gate.signed_in(scope)
+            if found is not None:
+                await self._ends.end_sign_in(found[0].number)
+        self.counters.sign_outs += 1
+        self.gate.refresh_soon()
+
+    async def change_password(self, tenant: str, name: str, old: str, new: str, keep_family: str | None) -> None:
+        """Give a user another password; the family of the caller lives, all else of the user ends.
+
+        Raises:
+            WrongPasswordError: the old password is wrong, or there is no such user in the database.
+        """
+        credential, built_in = await self.gate.directory.by_user(tenant, name)
+        stored = None if credential is None or built_in else credential.fingerprint
+        if not await verify_password(old, stored) or credential is None or credential.user is None:
+            raise WrongPasswordError
+        if not await self._ends.change_password(credential.user, credential.fingerprint, await hash_password(new), keep_family):
+            raise WrongPasswordError
+        self.gate.refresh_soon()
+
+
+class Limits:
+    """How often clients, tenants and addresses may ask."""
+
+    __slots__ = ("clients", "pages", "tenants")
+
+    def __init__(self, clock: Clock, settings: AuthSettings) -> None:
+        self.clients = RateLimit(clock, settings.token_requests_per_s)
+        self.tenants = RateLimit(clock, settings.tenant_token_requests_per_s)
+        self.pages = RateLimit(clock, settings.pages_per_s)

@@ -1,0 +1,25 @@
+"""Settings of the family ``auth`` (section ``auth`` of the settings file, ``HUB_AUTH__*``)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AuthSettings(BaseModel):
+    """The section ``auth``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment_id: str = Field("hub", min_length=1, max_length=64, description="The `environmentId` of `/auth/v3/userinfo`.")
+    refresh_leeway_s: float = Field(
+        0,
+        ge=0,
+        le=60,
+        description="A refresh token that comes a second time within these seconds is refused, but does not end its family: for clients in "
+        "two tabs of a browser.",
+    )
+    token_requests_per_s: int = Field(20, ge=0, description="Requests of one client to the token endpoint in a second; 0: no limit.")
+    tenant_token_requests_per_s: int = Field(100, ge=0, description="The same of one tenant.")
+    pages_per_s: int = Field(10, ge=0, description="Sign-in pages and sign-ins of one address in a second; 0: no limit.")
+    request_s: int = Field(600, ge=60, le=3600, description="Seconds for which a sign-in page can be submitted.")
+    remember_days: int = Field(30, ge=1, le=30, description="Days for which a browser stays signed in if its user wishes so.")

@@ -1,0 +1,85 @@
+"""Ends what users and tokens have opened: sign-out, and another password (docs/protocol/credentials.md#changes-of-credentials).
+
+Each step notes what it ended, so that every node ends the live sessions of it within 2 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hub.security.changes import Kind
+from hub.security.queries import begin_change, note_change
+from hub.storage.transactions import Transaction, Transactions
+
+
+class Ends:
+    """The ends of tokens, families, sign-ins and users, in the database."""
+
+    __slots__ = ("_now_ms", "_transactions")
+
+    def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
+        """``now_ms`` returns the time of day, in milliseconds since 1970 UTC."""
+        self._transactions = transactions
+        self._now_ms = now_ms
+
+    async def end_token(self, token: str) -> None:
+        """End a token, by the id of its row, with the family that it is of."""
+
+        def end(tx: Transaction) -> None:
+            begin_change(tx)
+            row = tx.row("SELECT family FROM tokens WHERE id = ?", (token,))
+            if row is None:
+                return
+            if row[0] is not None:
+                tx.run("DELETE FROM families WHERE id = ?", (row[0],))
+                self._note(tx, Kind.FAMILY, row[0])
+            else:
+                tx.run("DELETE FROM tokens WHERE id = ?", (token,))
+                self._note(tx, Kind.TOKEN, token)
+
+        await self._transactions.write(end)
+
+    async def end_sign_in(self, number: str) -> None:
+        """End the sign-in of one browser, by the number that its cookie has."""
+
+        def end(tx: Transaction) -> None:
+            begin_change(tx)
+            self._note(tx, Kind.SIGN_IN, number)
+
+        await self._transactions.write(end)
+
+    async def end_user(self, user: str) -> None:
+        """End every token and sign-in of a user, by the id of the row: the user has signed out everywhere."""
+
+        def end(tx: Transaction) -> None:
+            begin_change(tx)
+            end_of_user(tx, user, self._now_ms())
+
+        await self._transactions.write(end)
+
+    async def change_password(self, user: str, before: str, hashed: str, keep_family: str | None) -> bool:
+        """Give a user another password, and end every token and sign-in but those of one family. False: the user has been removed, or has
+        another password by now than the one whose hash is ``before``.
+        """
+
+        def change(tx: Transaction) -> bool:
+            begin_change(tx)
+            found = tx.row("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ? RETURNING id", (hashed, user, before))
+            if found is None:
+                return False
+            end_of_user(tx, user, self._now_ms(), keep_family)
+            return True
+
+        return await self._transactions.write(change)
+
+    def _note(self, tx: Transaction, kind: Kind, ref: str) -> None:
+        note_change(tx, kind, ref, self._now_ms())
+
+
+def end_of_user(tx: Transaction, user: str, now_ms: int, keep_family: str | None = None) -> None:
+    """End every token, code and sign-in of a user, but the tokens of one family. The caller holds the lock of changes."""
+    tx.run("DELETE FROM families WHERE user_id = ? AND id <> ?", (user, keep_family or ""))
+    tx.run("DELETE FROM tokens WHERE user_id = ? AND (family IS NULL OR family <> ?)", (user, keep_family or ""))
+    tx.run("DELETE FROM codes WHERE user_id = ?", (user,))
+    tx.run("UPDATE users SET generation = generation + 1 WHERE id = ?", (user,))
+    note_change(tx, Kind.USER, user, now_ms)

@@ -1,0 +1,175 @@
+"""The authorization code flow, from the application through the form and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, fields_of, query_of, submit
+
+
+async def test_a_user_signs_in_and_the_application_gets_tokens(server: Server) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask(login_hint="ana"))
+        assert page.status_code == 200
+        assert fields_of(page)["username"] == "ana"
+        assert "form-action 'self' https://app.acme.example" in page.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        back = await submit(browser, page)
+        assert back.status_code == 303
+        assert back.headers["location"].startswith(f"{CALLBACK}?code=")
+        assert query_of(back) == {"code": query_of(back)["code"], "state": "70db3ab2", "iss": f"{HUB}/auth/v3"}
+        again = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        assert again.status_code == 302  # single sign-on
+        assert query_of(again)["code"] != query_of(back)["code"]
+
+
+async def test_the_tokens_say_who_the_user_is(server: Server) -> None:
+    tokens = await server.tokens(nonce="n-0S6")
+    assert tokens["token_type"] == "bearer"
+    claims = json.loads(base64.urlsafe_b64decode(tokens["id_token"].split(".")[1] + "=="))
+    assert (claims["iss"], claims["aud"], claims["nonce"]) == (f"{HUB}/auth/v3", "wall", "n-0S6")
+    details = (await server.get("/auth/v3/userinfo", tokens["access_token"])).json()
+    assert details["username"] == "acme\\ana#1"
+    assert details["authorities"][0]["name"] == "supervisor"
+    info = (await server.get("/auth/v3/openid/userinfo", tokens["access_token"])).json()
+    assert (info["sub"], info["aud"], info["contact_center_id"]) == (claims["sub"], "wall", "acme")
+
+
+@pytest.mark.parametrize("more", [{"hideTenant": "true"}, {}])
+async def test_a_wrong_password_shows_the_form_again(server: Server, more: dict[str, str]) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask(**more))
+        assert ('label for="tenant"' in page.text) is not bool(more)
+        wrong = await submit(browser, page, password="wrong")
+        assert wrong.status_code == 200
+        assert 'role="alert"' in wrong.text
+        assert "<title>Error: " in wrong.text
+        assert fields_of(wrong)["password"] == ""
+        assert (await submit(browser, wrong)).status_code == 303
+
+
+async def test_a_user_of_another_tenant_is_told_what_a_wrong_password_is(server: Server) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        texts = []
+        for more in ({"tenant": "rival"}, {"password": "wrong"}, {"username": "rival\\ana"}, {"username": "nobody"}):
+            answer = await submit(browser, page, **more)
+            assert answer.status_code == 200
+            assert "HUB_SESSION" not in answer.headers.get("set-cookie", "")
+            texts.append(answer.text.split('role="alert"')[1].split("</p>")[0])
+        assert len(set(texts)) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "said"),
+    [
+        ({"client_id": "nobody"}, 401, "knows no application"),
+        ({"client_id": ""}, 400, "client_id is missing"),
+        ({"redirect_uri": ""}, 400, "redirect_uri is missing"),
+        ({"redirect_uri": "https://evil.example/cb"}, 400, "not registered"),
+        ({"redirect_uri": f"{CALLBACK}/"}, 400, "not registered"),
+        ({"redirect_uri": f"{CALLBACK}?x=1"}, 400, "not registered"),
+    ],
+)
+async def test_who_is_not_known_is_never_sent_anywhere(server: Server, more: dict[str, str], status: int, said: str) -> None:
+    async with server.browser() as browser:
+        answer = await browser.get("/auth/v3/oauth/authorize", params=ask(**more))
+    assert (answer.status_code, "location" in answer.headers) == (status, False)
+    assert said in answer.text
+
+
+async def test_a_parameter_that_comes_twice_is_never_sent_anywhere(server: Server) -> None:
+    async with server.browser() as browser:
+        answer = await browser.get("/auth/v3/oauth/authorize", params=[*ask().items(), ("state", "another")])
+    assert (answer.status_code, "location" in answer.headers) == (400, False)
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": ""}, "invalid_request"),
+        ({"scope": "nonsense"}, "invalid_scope"),
+        ({"code_challenge": ""}, "invalid_request"),
+        ({"code_challenge_method": ""}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"prompt": "none"}, "login_required"),
+        ({"prompt": "none login"}, "invalid_request"),
+        ({"request": "eyJ"}, "request_not_supported"),
+        ({"response_mode": "fragment"}, "invalid_request"),
+        ({"max_age": "soon"}, "invalid_request"),
+    ],
+)
+async def test_what_is_wrong_otherwise_is_told_to_the_application(server: Server, more: dict[str, str], error: str) -> None:
+    async with server.browser() as browser:
+        answer = await browser.get("/auth/v3/oauth/authorize", params=ask(**more))
+    assert answer.status_code == 302
+    found = query_of(answer)
+    assert (found["error"], found["state"], found["iss"]) == (error, "70db3ab2", f"{HUB}/auth/v3")
+
+
+async def test_the_query_of_a_redirect_uri_is_kept(server: Server) -> None:
+    async with server.browser() as browser:
+        back = await server.signed_in(browser, client_id="crm", redirect_uri=f"{CALLBACK}?x=1", code_challenge="", code_challenge_method="")
+    assert back.headers["location"].startswith(f"{CALLBACK}?x=1&code=")
+
+
+@pytest.mark.parametrize("more", [{"prompt": "login"}, {"max_age": "0"}, {"login_hint": "bob"}])
+async def test_somebody_who_is_signed_in_may_have_to_sign_in_again(server: Server, more: dict[str, str]) -> None:
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask(**more))
+        assert page.status_code == 200
+        assert (await submit(browser, page)).status_code == 303
+
+
+async def test_a_form_of_another_browser_or_of_long_ago_is_refused(server: Server) -> None:
+    async with server.browser() as attacker, server.browser() as victim:
+        page = await attacker.get("/auth/v3/oauth/authorize", params=ask())
+        await victim.get("/auth/v3/oauth/authorize", params=ask())
+        assert (await submit(victim, page)).status_code == 400  # login CSRF
+        server.access.clock.advance(601)
+        assert (await submit(attacker, page)).status_code == 400
+        assert (await submit(attacker, page, request="x" * 100)).status_code == 400
+
+
+async def test_a_form_of_another_site_is_refused(server: Server) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        browser.headers["Origin"] = "https://evil.example"
+        assert (await submit(browser, page)).status_code == 403
+
+
+async def test_many_wrong_passwords_are_slowed_down(server: Server) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        answers = [(await submit(browser, page, password="wrong")).status_code for _ in range(11)]
+    assert answers == [200] * 10 + [429]
+
+
+@pytest.mark.parametrize(
+    ("path", "goes_to"),
+    [
+        ("/", "/"),
+        ("/wallboard/x?y=1", "/wallboard/x?y=1"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+    ],
+)
+async def test_the_hubs_own_form_goes_to_its_own_pages_alone(server: Server, path: str, goes_to: str) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/sign-in", params={"next": path})
+        back = await submit(browser, page, tenant="acme", next=path)
+        assert (back.status_code, back.headers["location"]) == (303, goes_to)
+        assert "HUB_SESSION" in back.headers["set-cookie"]
+
+
+async def test_a_browser_that_shall_be_remembered_keeps_its_cookie(server: Server) -> None:
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/sign-in")
+        assert "Max-Age" not in (await submit(browser, page, tenant="acme")).headers["set-cookie"]
+        assert "Max-Age=2592000" in (await submit(browser, page, tenant="acme", remember="yes")).headers["set-cookie"]
