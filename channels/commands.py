@@ -57,6 +57,9 @@ COMMANDS: Final = (
     LazyCommand("feed", "channels.ingest.cli:register", "Send recorded events into a running hub."),
     LazyCommand("simulate", "channels.simulator.cli:register", "Simulate a contact centre and send its events into a running hub."),
     LazyCommand("tenant", "hub.security.cli:register", "Tenants: one for each contact centre.", (families,)),
+    LazyCommand(
+        "client", "hub.security.cli_clients:register", "OAuth clients: applications that sign users in, and programs.", (families,)
+    ),
     LazyCommand("role", "hub.security.cli:register", "Roles: what credentials may do.", (families,)),
     LazyCommand("user", "hub.security.cli:register", "Users: who signs in with a password.", (families,)),
     LazyCommand("key", "hub.security.cli:register", "API keys: for programs.", (families,)),

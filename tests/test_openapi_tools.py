@@ -108,6 +108,10 @@ def test_operations_without_a_credential_are_those_that_are_meant_to_be(document
         "POST /api/v1/sign-out",
         "GET /ingest/v1/schemas",
         "GET /ingest/v1/schemas/{event_type}",
+        "GET /auth/v3/jwks.json",
+        "GET /auth/v3/.well-known/openid-configuration",
+        "GET /auth/v3/.well-known/oauth-authorization-server",
+        "GET /.well-known/oauth-authorization-server/auth/v3",
     }
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from channels.auth.errors import NO_STORE
 from channels.auth.pages import message_page, sign_out_page
 from channels.auth.routes_tokens import BASE, TAGS
-from channels.auth.schemas import ApiResponse, ChangePassword, CloudUserDetails
+from channels.auth.schemas import BY_TOKEN, BY_TOKEN_OR_COOKIE, BY_TOKEN_OR_PASSWORD, ApiResponse, ChangePassword, CloudUserDetails
 from channels.auth.service import AuthService, WrongPasswordError
 from hub.core.principal import Principal
 from hub.http.errors import ApiError
@@ -43,6 +43,8 @@ async def bearer(request: Request) -> Principal:
 
 
 Bearer = Annotated[Principal, Depends(bearer)]
+Everywhere = Annotated[bool, Query(alias="global", description="End every token and sign-in of the user.")]
+Back = Annotated[str | None, Query(alias="redirectUri", description="Where to go then: registered for the token's client.")]
 
 
 def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
@@ -52,12 +54,12 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
     async def details(caller: Principal) -> dict[str, Any]:
         return user_details(await service.shown(caller), service.settings.environment_id, await service.privileges(caller))
 
-    @router.get("/userinfo", summary="Who am I", response_model=CloudUserDetails, responses=_NO_TOKEN)
+    @router.get("/userinfo", summary="Who am I", response_model=CloudUserDetails, responses=_NO_TOKEN, openapi_extra=BY_TOKEN)
     async def userinfo(caller: Bearer) -> Response:
         """The user of a token, its roles and what they allow."""
         return JSONResponse(await details(caller), headers=dict(NO_STORE))
 
-    @router.get("/openid/userinfo", summary="Who am I, by OpenID Connect", responses=_NO_TOKEN)
+    @router.get("/openid/userinfo", summary="Who am I, by OpenID Connect", responses=_NO_TOKEN, openapi_extra=BY_TOKEN)
     async def openid_userinfo(caller: Bearer) -> Response:
         """The claims of the token's user (OpenID Connect Core section 5.3)."""
         shown = await service.shown(caller)
@@ -69,7 +71,9 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
             openid_user_info(shown, shown.person, shown.family, service.settings.environment_id, privileges), headers=dict(NO_STORE)
         )
 
-    @router.get("/jwt-userinfo", summary="Who am I, as a signed header", response_model=ApiResponse, responses=_NO_TOKEN)
+    @router.get(
+        "/jwt-userinfo", summary="Who am I, as a signed header", response_model=ApiResponse, responses=_NO_TOKEN, openapi_extra=BY_TOKEN
+    )
     async def jwt_userinfo(request: Request, caller: Bearer) -> Response:
         """The user of a token as a signed JSON Web Token in the header `X-GWS-User`, for services behind a gateway."""
         shown = await service.shown(caller)
@@ -82,16 +86,13 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         answer.headers["Access-Control-Expose-Headers"] = GATEWAY_USER
         return answer
 
-    @router.get("/ping", summary="Is somebody signed in", response_model=ApiResponse)
+    @router.get("/ping", summary="Is somebody signed in", response_model=ApiResponse, openapi_extra=BY_TOKEN_OR_COOKIE)
     async def ping(request: Request) -> Response:
         """200 for a token or a signed-in browser, else 403."""
         caller = await service.gate.identify(request.scope)
         if not caller.authenticated or (header(request.scope, b"authorization") is None and not caller.by_cookie):
             raise ApiError(403, "nobody is signed in")
         return respond(headers=NO_STORE)
-
-    Global = Annotated[bool, Query(alias="global", description="End every token and sign-in of the user.")]
-    Redirect = Annotated[str | None, Query(alias="redirectUri", description="Where to go then: registered for the token's client.")]
 
     async def ended(request: Request, everywhere: bool, redirect_uri: str | None) -> Response:
         caller = await identify(service.gate, request.scope)
@@ -106,20 +107,33 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         answer.headers.append("Set-Cookie", service.gate.sign_out_cookie(secure=is_secure(request.scope)))
         return answer
 
-    @router.get("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN)
-    async def sign_out(request: Request, everywhere: Global = False, redirect_uri: Redirect = None) -> Response:
+    @router.get("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN, openapi_extra=BY_TOKEN_OR_COOKIE)
+    async def sign_out(request: Request, everywhere: Everywhere = False, redirect_uri: Back = None) -> Response:
         """End the token with all of its grant, or the sign-in of the browser. A page of another site gets a page with a button."""
         foreign = header(request.scope, b"sec-fetch-site") == "cross-site"
         if foreign and header(request.scope, b"authorization") is None:
             return sign_out_page()
         return await ended(request, everywhere, redirect_uri)
 
-    @router.post("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN, name="sign_out_by_post")
-    async def sign_out_by_post(request: Request, everywhere: Global = False) -> Response:
+    @router.post(
+        "/sign-out",
+        summary="Sign out",
+        response_model=ApiResponse,
+        responses=_NO_TOKEN,
+        openapi_extra=BY_TOKEN_OR_COOKIE,
+        name="sign_out_by_post",
+    )
+    async def sign_out_by_post(request: Request, everywhere: Everywhere = False) -> Response:
         """End the token with all of its grant, or the sign-in of the browser."""
         return await ended(request, everywhere, None)
 
-    @router.post("/change-password", summary="Change a password", response_model=ApiResponse, responses=_NOT_CHANGED)
+    @router.post(
+        "/change-password",
+        summary="Change a password",
+        response_model=ApiResponse,
+        responses=_NOT_CHANGED,
+        openapi_extra=BY_TOKEN_OR_PASSWORD,
+    )
     async def change_password(request: Request, body: ChangePassword) -> Response:
         """Give a user another password. Every other token and sign-in of the user ends."""
         caller = await identify(service.gate, request.scope) if _shows_credential(request) else None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from hub.http.openapi import SECURITY_SCHEMES
 from hub.http.schemas import Status
 from hub.security.passwords import MAX_LENGTH
 
@@ -104,4 +105,15 @@ ONE_TOKEN_FORM: Final[dict[str, Any]] = {
 
 def form(schema: dict[str, Any]) -> dict[str, Any]:
     """``openapi_extra`` for an operation that reads a form by itself; its client is known by HTTP Basic or by the form."""
-    return {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}}}
+    basic = {"type": "http", "scheme": "basic", "description": "Id and secret of a client; or both in the form."}
+    return {
+        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}},
+        "security": [{"client": []}, {}],
+        SECURITY_SCHEMES: {"client": basic},
+    }
+
+
+BY_TOKEN: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
+"""``openapi_extra`` for an operation that takes a token alone."""
+BY_TOKEN_OR_COOKIE: Final[dict[str, Any]] = {"security": [{"bearer": []}, {"cookie": []}]}
+BY_TOKEN_OR_PASSWORD: Final[dict[str, Any]] = {"security": [{"bearer": []}, {}]}

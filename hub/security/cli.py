@@ -42,15 +42,15 @@ RolesOption = Annotated[
 ]
 
 
-def lifetime_s(text: str) -> int:
-    """Seconds of ``90s``, ``15m``, ``8h``, ``30d`` or ``2w``.
+def lifetime_s(text: str, option: str = "--expires-in") -> int:
+    """Seconds of ``90s``, ``15m``, ``8h``, ``30d`` or ``2w``; ``option`` is what the error calls it.
 
     Raises:
         AdminError: it is none of these.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
     if found is None:
-        raise AdminError(f"--expires-in: expected a number and a unit such as 90s, 15m, 8h, 30d or 2w, got {text!r}")
+        raise AdminError(f"{option}: expected a number and a unit such as 90s, 15m, 8h, 30d or 2w, got {text!r}")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -81,7 +81,12 @@ class Admin:
 
 def store_of(transactions: Transactions) -> Store:
     """The tenants and credentials in a database."""
-    return Store(transactions, lambda: time.time_ns() // 1_000_000)
+    return Store(transactions, now_ms)
+
+
+def now_ms() -> int:
+    """The time of day, in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
 
 
 def refuse(message: str) -> NoReturn:

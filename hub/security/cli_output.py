@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.ops.cli import errors, print_json
-from hub.security.models import Key, Role, Tenant, Token, User
+from hub.security.models import ClientRow, Key, Role, Tenant, Token, User
 
-Item = Tenant | Role | User | Key | Token
+Item = Tenant | Role | User | Key | Token | ClientRow
 
 _SAVE_IT: Final = "Keep it now: it is not stored and cannot be shown again."
 
@@ -28,7 +28,7 @@ def _row(item: Item) -> dict[str, str]:
     for field, value in _plain(item).items():
         if field.endswith("_ms"):
             shown[field.removesuffix("_ms")] = _moment(value)
-        elif field == "grants":
+        elif isinstance(item, Role) and field == "grants":
             shown[field] = "\n".join(_grant_text(grant) for grant in value)
         elif isinstance(value, list):
             shown[field] = ", ".join(value)

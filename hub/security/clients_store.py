@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from hub.security import queries
 from hub.security.changes import Kind
@@ -33,11 +33,13 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class NewClient:
     """What an administrator says of a new client."""
 
+    DEFAULT_GRANTS: ClassVar = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN)
+
     id: str
     tenant: str
     name: str = ""
     public: bool = False
-    grants: Sequence[str] = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN)
+    grants: Sequence[str] = DEFAULT_GRANTS
     roles: Sequence[str] | None = None
     redirect_uris: Sequence[str] = ()
     post_logout_uris: Sequence[str] = ()

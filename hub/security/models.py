@@ -1,14 +1,17 @@
 """Tenants, roles, users, API keys and tokens as administrators see them, without their secrets, and the rules for their names."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from hub.security.oauth.models import Client
 from hub.security.roles import Grant
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,126}[^\x00-\x20\x7f\ud800-\udfff])?")
-_RESERVED: Final = "key:"
+_RESERVED: Final = ("key:", "client:")
 
 
 class AdminError(Exception):
@@ -79,6 +82,37 @@ class Token:
     created_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """An OAuth client, without its secrets. ``roles`` is None if its tokens have all roles of their users."""
+
+    id: str
+    tenant: str
+    name: str
+    public: bool
+    grants: tuple[str, ...]
+    roles: tuple[str, ...] | None
+    redirect_uris: tuple[str, ...]
+    post_logout_uris: tuple[str, ...]
+    origins: tuple[str, ...]
+    frame_origins: tuple[str, ...]
+    pkce: bool
+    consent: bool
+    secrets: int
+    """How many secrets are good."""
+    access_s: int
+    """For how long its access tokens are good."""
+
+    @classmethod
+    def of(cls, client: Client) -> ClientRow:
+        """The row of a client."""
+        return cls(
+            *(client.id, client.tenant, client.name, client.public, tuple(sorted(grant.name.lower() for grant in client.grants))),
+            *(client.roles, client.redirect_uris, client.post_logout_uris, client.origins, client.frame_origins),
+            *(client.needs_pkce, client.consent, len(client.secrets), client.lifetimes.access_s),
+        )
+
+
 def is_tenant_name(name: str) -> bool:
     """Whether a text can be a tenant's name. Few characters are allowed, since the name is part of Redis keys and topics."""
     return _TENANT.fullmatch(name) is not None
@@ -98,4 +132,5 @@ def check_name(field: str, name: str) -> None:
     if not is_name(name):
         raise AdminError(f"{field}: expected 1-128 characters without control characters or outer blanks, got {name!r}")
     if name.startswith(_RESERVED):
-        raise AdminError(f"{field}: expected a name that does not begin with {_RESERVED!r}, which stands for API keys, got {name!r}")
+        reserved = " or ".join(map(repr, _RESERVED))
+        raise AdminError(f"{field}: expected a name that does not begin with {reserved}, which stand for keys and clients, got {name!r}")

@@ -25,7 +25,7 @@ _hasher: Final = PasswordHash((Argon2Hasher(),))
 _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
 """Each hash takes 64 MiB and one core for about 50 ms. Two threads limit how much of both many sign-ins at once can take."""
 
-_NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
+NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
 """A hash to verify if the user does not exist, so that the time of the answer does not reveal it."""
 
 
@@ -39,7 +39,7 @@ async def verify_password(password: str, stored: str | None) -> bool:
     if len(password) > MAX_LENGTH:
         return False
     raw = password.encode("utf-8", "surrogatepass")
-    good = await asyncio.get_running_loop().run_in_executor(_threads, _hasher.verify, raw, stored or _NOBODY)
+    good = await asyncio.get_running_loop().run_in_executor(_threads, _hasher.verify, raw, stored or NOBODY)
     return good and stored is not None
 
 

@@ -10,9 +10,11 @@ from hub.redis.shared import SharedRedis
 from hub.security import demo
 from hub.security.access import Access
 from hub.security.cookies import CookieSigner, kept_secret
+from hub.security.demo_rows import keep_demo_rows
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
+from hub.security.queries import number_users
 from hub.security.store import Store
 from hub.storage.transactions import Transactions
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class Security:
     """The store and the gate of a hub. ``gate`` may be passed on before :meth:`start`, but identifies nobody until then."""
 
-    __slots__ = ("_settings", "gate", "store", "tickets")
+    __slots__ = ("_clock", "_settings", "_transactions", "gate", "store", "tickets")
 
     def __init__(
         self, settings: Settings, clock: Clock, transactions: Transactions, access: Access, redis: SharedRedis | None = None
@@ -35,7 +37,9 @@ class Security:
             OSError: the data folder cannot be written.
             ValueError: the file of the kept secret is empty.
         """
+        self._clock = clock
         self._settings = settings
+        self._transactions = transactions
         secret = signing_secret(settings)
         self.store = Store(transactions, clock.wall_ms)
         origins = [*settings.allowed_origins]
@@ -69,6 +73,8 @@ class Security:
         if self._settings.demo or self._settings.open:
             # only the tenant, which admits nobody by itself; with it `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)
+        await keep_demo_rows(self._transactions, self._clock.wall_ms, wanted=self._settings.demo)
+        await self._transactions.write(number_users)
         await self.gate.start()
         if self.tickets is not None:
             await self.tickets.start()

@@ -87,7 +87,7 @@ async def test_a_password_is_stored_as_an_argon2_hash_and_can_be_changed(access_
         ("a\x00b", "long enough", ["admin"], "user: expected"),
         ("a\ud800b", "long enough", ["admin"], "user: expected"),
         ("a" * 129, "long enough", ["admin"], "user: expected"),
-        ("key:switch", "long enough", ["admin"], "does not begin with 'key:'"),
+        ("key:switch", "long enough", ["admin"], "does not begin with 'key:' or 'client:'"),
         ("ana", "short", ["admin"], "password: expected 8-1024 characters, got 5"),
         ("ana", "x" * 1025, ["admin"], "password: expected"),
         ("ana", "long enough", [], "roles: expected at least one"),

@@ -1,0 +1,253 @@
+"""The calls about users: who somebody is, signing out, another password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, query_of, submit
+
+USERINFO = ["/auth/v3/userinfo", "/auth/v3/openid/userinfo", "/auth/v3/jwt-userinfo"]
+
+
+async def night_token(server: Server, **more: str) -> str:
+    form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret, **more}
+    found: str = (await server.token(**form)).json()["access_token"]
+    return found
+
+
+async def test_a_user_is_told_as_the_api_says(server: Server) -> None:
+    tokens = await server.tokens()
+    details = (await server.get("/auth/v3/userinfo", tokens["access_token"])).json()
+    (authority,) = details.pop("authorities")
+    assert authority["name"] == "supervisor"
+    assert "/statistics/read" in authority["privileges"]
+    assert details == {
+        "cmeUserName": "ana",
+        "loginName": "ana",
+        "dbid": 1,
+        "username": "acme\\ana#1",
+        "contactCenterId": "acme",
+        "environmentId": "hub",
+        "properties": {},
+    }
+
+
+async def test_a_client_by_itself_is_no_user(server: Server) -> None:
+    token = await night_token(server)
+    details = (await server.get("/auth/v3/userinfo", token)).json()
+    assert details["username"] == "acme\\client:night"
+    assert details.keys() == {"authorities", "username", "contactCenterId", "environmentId", "properties"}
+    assert (await server.get("/auth/v3/openid/userinfo", token)).status_code == 403
+
+
+async def test_the_scope_openid_limits_what_is_told_and_done(server: Server) -> None:
+    tokens = await server.tokens(scope="openid profile")
+    info = (await server.get("/auth/v3/openid/userinfo", tokens["access_token"])).json()
+    assert info.keys() == {"sub", "aud", "preferred_username"}
+    caller = await server.access.gate.identify(_scope(tokens["access_token"]))
+    assert caller.principal is not None
+    assert caller.principal.scopes == frozenset()
+
+
+async def test_a_token_without_openid_is_not_for_openid(server: Server) -> None:
+    tokens = await server.tokens(scope="media:read")
+    answer = await server.get("/auth/v3/openid/userinfo", tokens["access_token"])
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+async def test_the_signed_header_can_be_checked_with_the_key_set(server: Server) -> None:
+    tokens = await server.tokens()
+    answer = await server.get("/auth/v3/jwt-userinfo", tokens["access_token"])
+    async with server.program() as client:
+        keys = KeySet.import_key_set((await client.get("/auth/v3/jwks.json")).json())
+    user = jwt.decode(answer.headers["x-gws-user"], keys, algorithms=["ES256"])
+    assert user.header["typ"] == "gws-user+jwt"
+    assert user.claims["cmeUserName"] == "ana"
+    assert user.claims["exp"] - user.claims["iat"] == 300
+    identity = jwt.decode(tokens["id_token"], keys, algorithms=["RS256"])
+    assert (identity.claims["aud"], identity.claims["sub"]) == ("wall", user.claims["sub"])
+    assert answer.headers["access-control-expose-headers"] == "X-GWS-User"
+    assert answer.json() == {"status": {"code": 0}}
+
+
+@pytest.mark.parametrize("path", USERINFO)
+async def test_neither_a_key_nor_a_cookie_says_who_somebody_is(server: Server, path: str) -> None:
+    key = await server.access.key()
+    async with server.browser() as browser, server.program() as program:
+        await server.signed_in(browser)
+        assert (await browser.get(path)).status_code == 401
+        assert (await program.get(path, headers={"x-api-key": key})).status_code == 401
+        assert (await program.get(path, headers={"Authorization": "bearer nonsense"})).status_code == 401
+        unknown = await program.get(path, headers={"Authorization": "bearer nonsense", "x-api-key": "unknown"})
+        assert unknown.status_code in (401, 403)
+
+
+async def test_a_key_beside_a_token_must_be_known_and_of_the_tenant(server: Server) -> None:
+    tokens = await server.tokens()
+    own, foreign = await server.access.key(), await server.access.key(tenant="rival")
+    answers = [await server.get(USERINFO[0], tokens["access_token"], **{"x-api-key": key}) for key in (own, foreign, "unknown")]
+    assert [answer.status_code for answer in answers] == [200, 403, 403]
+    assert answers[2].json() == {"message": "Forbidden"}
+
+
+async def test_ping(server: Server) -> None:
+    tokens = await server.tokens()
+    key = await server.access.key()
+    assert (await server.get("/auth/v3/ping", tokens["access_token"])).json() == {"status": {"code": 0}}
+    async with server.browser() as browser, server.program() as program:
+        assert (await browser.get("/auth/v3/ping")).status_code == 403
+        await server.signed_in(browser)
+        assert (await browser.get("/auth/v3/ping")).status_code == 200
+        assert (await program.get("/auth/v3/ping", headers={"x-api-key": key})).status_code == 403
+        assert (await program.get("/auth/v3/ping", headers={"Authorization": "bearer nonsense"})).status_code == 403
+
+
+# -- signing out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_signing_out_ends_the_token_with_its_family(server: Server, method: str) -> None:
+    tokens, other = await server.tokens(), await server.tokens()
+    async with server.program(Authorization=f"Bearer {tokens['access_token']}") as program:
+        assert (await program.request(method, "/auth/v3/sign-out")).json() == {"status": {"code": 0}}
+    await server.access.gate.refresh()
+    await server.service.gate.refresh()
+    assert (await server.get(USERINFO[0], tokens["access_token"])).status_code == 401
+    again = await server.token(grant_type="refresh_token", client_id="wall", refresh_token=tokens["refresh_token"])
+    assert again.json() == {"error": "invalid_grant", "error_description": "Bad credentials"}
+    assert (await server.get(USERINFO[0], other["access_token"])).status_code == 200
+
+
+async def test_signing_out_everywhere_ends_all_of_the_user(server: Server) -> None:
+    tokens, other = await server.tokens(), await server.tokens()
+    made = await server.access.store.add_token("acme", "ana")
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        async with server.program(Authorization=f"Bearer {tokens['access_token']}") as program:
+            assert (await program.post("/auth/v3/sign-out", params={"global": "true"})).status_code == 200
+        await server.service.gate.refresh()
+        for token in (tokens["access_token"], other["access_token"], made[1]):
+            assert (await server.get(USERINFO[0], token)).status_code == 401
+        assert (await browser.get("/auth/v3/ping")).status_code == 403
+
+
+async def test_a_browser_signs_out_and_a_copy_of_its_cookie_is_no_use(server: Server) -> None:
+    async with server.browser() as browser, server.browser() as copy, server.browser() as other:
+        await server.signed_in(browser)
+        await server.signed_in(other)
+        copy.cookies.update(browser.cookies)
+        assert (await copy.get("/auth/v3/ping")).status_code == 200
+        page = await browser.post("/auth/v3/sign-out")
+        assert "You are signed out" in page.text
+        assert "Max-Age=0" in page.headers["set-cookie"]
+        await server.service.gate.refresh()
+        assert [(await each.get("/auth/v3/ping")).status_code for each in (browser, copy, other)] == [403, 403, 200]
+        late = server.access.make_gate()  # a node that starts later
+        await late.refresh()
+        cookie = ("cookie", f"HUB_SESSION={copy.cookies['HUB_SESSION']}")
+        assert (await late.identify(_scope(None, cookie))).principal is None
+
+
+async def test_a_link_of_another_site_signs_nobody_out(server: Server) -> None:
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        del browser.headers["Origin"]
+        page = await browser.get("/auth/v3/sign-out", headers={"Sec-Fetch-Site": "cross-site"})
+        assert "Sign out?" in page.text
+        assert (await browser.get("/auth/v3/ping")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("uri", "goes"), [(CALLBACK, True), ("https://evil.example", False), (f"{CALLBACK}/", False), ("//evil.example", False)]
+)
+async def test_after_signing_out_a_browser_goes_where_its_client_registered(server: Server, uri: str, goes: bool) -> None:
+    tokens = await server.tokens()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}", "Accept": "text/html"}
+    async with server.program(**headers) as program:
+        answer = await program.get("/auth/v3/sign-out", params={"redirectUri": uri})
+    assert (answer.status_code, answer.headers.get("location")) == ((302, uri) if goes else (200, None))
+
+
+# -- passwords --------------------------------------------------------------------------------------------------------
+
+
+async def change(server: Server, token: str | None, **data: Any) -> Any:
+    headers = {} if token is None else {"Authorization": f"bearer {token}"}
+    async with server.program(**headers) as program:
+        return await program.post("/auth/v3/change-password", json={"data": data, "operationId": "1"})
+
+
+@pytest.mark.parametrize("name", ["acme\\ana", None])
+async def test_another_password_ends_all_but_the_callers_family(server: Server, name: str | None) -> None:
+    tokens, other = await server.tokens(), await server.tokens()
+    token = tokens["access_token"] if name is None else None
+    more = {} if name is None else {"userName": name}
+    answer = await change(server, token, oldPassword="correct horse", newPassword="battery staple", **more)
+    assert (answer.status_code, answer.json()) == (200, {"status": {"code": 0}})
+    await server.service.gate.refresh()
+    assert (await server.get(USERINFO[0], tokens["access_token"])).status_code == (200 if name is None else 401)
+    assert (await server.get(USERINFO[0], other["access_token"])).status_code == 401
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        assert (await submit(browser, page)).status_code == 200
+        assert "code" in query_of(await submit(browser, page, password="battery staple"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"oldPassword": "wrong", "newPassword": "battery staple"},
+        {"oldPassword": "correct horse", "newPassword": "short"},
+        {"oldPassword": "correct horse", "newPassword": "correct horse"},
+        {"oldPassword": "correct horse", "newPassword": "battery staple", "userName": "acme\\bob"},
+        {"oldPassword": "correct horse", "newPassword": "battery staple", "userName": "rival\\ana"},
+    ],
+)
+async def test_a_password_that_cannot_be_changed_is_refused_in_the_apis_words(server: Server, data: dict[str, str]) -> None:
+    tokens = await server.tokens()
+    answer = await change(server, tokens["access_token"], **data)
+    assert (answer.status_code, answer.json()["status"]["message"]) == (403, "Unable to update password")
+
+
+async def test_without_a_token_the_user_must_be_named_and_tries_are_limited(server: Server) -> None:
+    assert (await change(server, None, oldPassword="correct horse", newPassword="battery staple")).status_code == 403
+    answers = [await change(server, None, oldPassword="wrong", newPassword="battery staple", userName="acme\\ana") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [403] * 10 + [429]
+
+
+async def test_a_user_who_is_removed_is_signed_out(server: Server) -> None:
+    tokens = await server.tokens()
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        await server.access.store.remove_user("acme", "ana")
+        await server.service.gate.refresh()
+        assert (await browser.get("/auth/v3/ping")).status_code == 403
+    assert (await server.get(USERINFO[0], tokens["access_token"])).status_code == 401
+
+
+# -- documents --------------------------------------------------------------------------------------------------------
+
+
+async def test_both_documents_tell_where_everything_is(server: Server) -> None:
+    async with server.program() as program:
+        openid = (await program.get("/auth/v3/.well-known/openid-configuration")).json()
+        oauth = (await program.get("/.well-known/oauth-authorization-server/auth/v3")).json()
+        assert openid["issuer"] == oauth["issuer"] == f"{HUB}/auth/v3"
+        assert "media:read" in openid["scopes_supported"]
+        for name in ("authorization_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"):
+            assert (await program.get(openid[name].removeprefix(HUB))).status_code in (200, 400, 401), name
+        for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
+            assert (await program.post(openid[name].removeprefix(HUB))).status_code == 400, name
+
+
+def _scope(token: str | None, *headers: tuple[str, str]) -> dict[str, Any]:
+    shown = [("host", "hub.test"), *headers]
+    if token is not None:
+        shown.append(("authorization", f"Bearer {token}"))
+    encoded = [(name.encode(), value.encode()) for name, value in shown]
+    return {"type": "http", "method": "GET", "scheme": "https", "path": "/x", "query_string": b"", "headers": encoded}
