@@ -1,0 +1,134 @@
+"""The calls of clients over HTTP: the bodies of errors to the letter, revocation, introspection."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from tests.channels.auth.conftest import CALLBACK, VERIFIER, Server, query_of
+
+BAD_CLIENT = {"error": "Unauthorized", "error_description": "Bad credentials"}
+BAD_GRANT = {"error": "invalid_grant", "error_description": "Bad credentials"}
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+async def test_answers_with_tokens_are_kept_by_nobody(server: Server) -> None:
+    answer = await server.token(grant_type="client_credentials", client_id="night", client_secret=server.night_secret)
+    assert answer.status_code == 200
+    headers = {name: answer.headers[name] for name in ("cache-control", "pragma", "content-type", "access-control-allow-origin")}
+    assert headers == {
+        "cache-control": "no-store",
+        "pragma": "no-cache",
+        "content-type": "application/json",
+        "access-control-allow-origin": "*",
+    }
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_bad_client_a_bad_user_and_a_bad_key_are_refused_to_the_letter(server: Server) -> None:
+    async with server.program() as program:
+        client = await program.post("/auth/v3/oauth/token", headers=basic("night", "wrong"), data={"grant_type": "client_credentials"})
+        assert (client.status_code, client.json()) == (401, BAD_CLIENT)
+        assert client.headers["www-authenticate"] == 'Basic realm="hub"'
+        key = await program.post("/auth/v3/oauth/token", headers={"x-api-key": "unknown"}, data={"grant_type": "client_credentials"})
+        assert (key.status_code, key.json()) == (403, {"message": "Forbidden"})
+    code = await server.token(grant_type="authorization_code", client_id="wall", code="x", redirect_uri=CALLBACK, code_verifier=VERIFIER)
+    assert (code.status_code, code.json()) == (400, BAD_GRANT)
+
+
+async def test_an_api_key_must_be_of_the_clients_tenant(server: Server) -> None:
+    own, foreign = await server.access.key(), await server.access.key(tenant="rival")
+    form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
+    async with server.program() as program:
+        answers = [
+            (await program.post("/auth/v3/oauth/token", headers={"x-api-key": key}, data=form)).status_code for key in (own, foreign)
+        ]
+    assert answers == [200, 403]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "said"),
+    [
+        (b"{}", "application/json", 400, "Content-Type: expected application/x-www-form-urlencoded"),
+        (b"", None, 400, "Content-Type: expected application/x-www-form-urlencoded"),
+        (b"grant_type=password&grant_type=password", "application/x-www-form-urlencoded", 400, "grant_type: expected one value"),
+        (b"client_id=night", "application/x-www-form-urlencoded", 400, "grant_type: expected a value"),
+        (b"a=" + b"x" * 9000, "application/x-www-form-urlencoded", 413, "body: expected at most 8192 bytes"),
+    ],
+)
+async def test_what_is_no_form_is_refused_in_oauths_words(
+    server: Server, body: bytes, content_type: str | None, status: int, said: str
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    async with server.program(**basic("night", server.night_secret)) as program:
+        answer = await program.post("/auth/v3/oauth/token", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (status, "invalid_request")
+    assert said in answer.json()["error_description"]
+
+
+async def test_one_client_cannot_take_everybodys_time(server: Server) -> None:
+    limits = server.service.limits.clients
+    limits.__init__(server.access.clock, 2)  # type: ignore[misc]
+    form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
+    answers = [await server.token(**form) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    assert (answers[2].json()["error"], answers[2].headers["retry-after"]) == ("slow_down", "1")
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+async def test_revoking_either_token_ends_both(server: Server, kind: str) -> None:
+    tokens = await server.tokens()
+    async with server.program() as program:
+        answer = await program.post("/auth/v3/oauth/revoke", data={"client_id": "wall", "token": tokens[kind], "token_type_hint": kind})
+        assert (answer.status_code, answer.json()) == (200, {})
+        await server.service.gate.refresh()
+        assert (await server.get("/auth/v3/userinfo", tokens["access_token"])).status_code == 401
+        again = await server.token(grant_type="refresh_token", client_id="wall", refresh_token=tokens["refresh_token"])
+        assert (again.status_code, again.json()) == (400, BAD_GRANT)
+        twice = await program.post("/auth/v3/oauth/revoke", data={"client_id": "wall", "token": tokens[kind]})
+        assert (twice.status_code, twice.json()) == (200, {})
+
+
+async def test_another_client_revokes_nothing(server: Server) -> None:
+    tokens = await server.tokens()
+    async with server.program(**basic("night", server.night_secret)) as program:
+        assert (await program.post("/auth/v3/oauth/revoke", data={"token": tokens["access_token"]})).status_code == 200
+    await server.service.gate.refresh()
+    assert (await server.get("/auth/v3/userinfo", tokens["access_token"])).status_code == 200
+
+
+async def test_introspection(server: Server) -> None:
+    tokens = await server.tokens()
+    async with server.program(**basic("night", server.night_secret)) as program:
+
+        async def look(token: str) -> dict[str, object]:
+            found: dict[str, object] = (await program.post("/auth/v3/oauth/introspect", data={"token": token})).json()
+            return found
+
+        access, refresh = await look(tokens["access_token"]), await look(tokens["refresh_token"])
+        assert (access["active"], access["client_id"], access["username"], access["scope"]) == (True, "wall", "acme\\ana", "openid *")
+        assert (access["token_type"], refresh["token_type"]) == ("bearer", "refresh_token")
+        _, foreign = await server.access.store.add_token("rival", "ana")
+        assert await look(foreign) == await look("unknown") == await look("x" * 5000) == {"active": False}
+    public = await program_of_wall(server, tokens["access_token"])
+    assert public == "unauthorized_client"
+
+
+async def program_of_wall(server: Server, token: str) -> str:
+    async with server.program() as program:
+        answer = await program.post("/auth/v3/oauth/introspect", data={"client_id": "wall", "token": token})
+    found: str = answer.json()["error"]
+    return found
+
+
+async def test_a_code_goes_to_the_client_that_asked_for_it_alone(server: Server) -> None:
+    async with server.browser() as browser:
+        back = await server.signed_in(browser)
+    async with server.program(**basic("crm", server.crm_secret)) as program:
+        form = {"grant_type": "authorization_code", "code": query_of(back)["code"], "redirect_uri": CALLBACK, "code_verifier": VERIFIER}
+        answer = await program.post("/auth/v3/oauth/token", data=form)
+    assert (answer.status_code, answer.json()) == (400, BAD_GRANT)
