@@ -1,4 +1,4 @@
-"""Administration of OAuth clients, directly on the database (docs/security.md#clients)."""
+"""Administration of OAuth clients, directly on the database (docs/authentication.md#clients)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ async def test_migrating_makes_these_tables_and_nothing_else(database: Database)
     )
     async with running(database) as transactions:
         found = {name for (name,) in await transactions.read(lambda tx: tx.rows(catalogue))}
-    security = {"tenants", "roles", "users", "api_keys", "tokens", "revision"}
+    security = {"tenants", "roles", "users", "api_keys", "tokens", "revision", "revocations"}
+    security |= {"clients", "families", "codes", "refresh_tokens", "signing_keys"}
     outbox = {"outbox_events", "outbox_revision", "endpoints", "deliveries", "attempts"}
     assert found == {"alembic_version", *security, *outbox}
 
@@ -108,7 +109,7 @@ async def test_families_bring_versions_of_their_own(sqlite: Sqlite, tmp_path: Pa
         await migrate(database, (*HUB, "family_versions"))
         async with running(database) as transactions:
             versions = await transactions.read(lambda tx: tx.rows("SELECT version_num FROM alembic_version ORDER BY 1"))
-        assert versions == [("family_0001",), ("outbox_0002",), ("security_0002",)]
+        assert versions == [("family_0001",), ("outbox_0002",), ("security_0003",)]
 
 
 async def test_an_unknown_package_is_an_error(light_database: Database) -> None:

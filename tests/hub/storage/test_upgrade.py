@@ -35,7 +35,7 @@ NEW = {
     "secure_email_0002",
     "interactions_0001",
     "outbox_0002",
-    "security_0002",
+    "security_0003",
 }
 
 

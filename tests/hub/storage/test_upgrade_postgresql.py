@@ -23,7 +23,7 @@ from tests.hub.storage.backends import Postgres, opened
 
 PACKAGES = migrations_of(FAMILIES)
 
-LATER = {"cluster_0001", "eventlog_0001", "eventlog_0002", "secure_email_0002", "outbox_0002", "security_0002"}
+LATER = {"cluster_0001", "eventlog_0001", "eventlog_0002", "secure_email_0002", "outbox_0002", "security_0002", "security_0003"}
 """What 0.1.0 did not have."""
 
 NEW = {
@@ -33,7 +33,7 @@ NEW = {
     "secure_email_0002",
     "interactions_0001",
     "outbox_0002",
-    "security_0002",
+    "security_0003",
 }
 OLD = {"messaging_0001", "secure_email_0001", "interactions_0001"}
 
