@@ -17,8 +17,8 @@ from hub.core.time_slice import TimeSlice
 from hub.http.error_table import ErrorTable
 from hub.http.handlers import install
 from hub.http.routing import WithoutSlash, include
-from hub.security.cookies import CookieSigner
 from hub.security.changes import Changes
+from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
