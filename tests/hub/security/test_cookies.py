@@ -79,7 +79,7 @@ def test_cookies_are_json_web_tokens(signer: CookieSigner, clock: ManualClock) -
     assert read.claims["sub"] == USER.id
     assert read.claims["exp"] == clock.wall_ms() // 1000 + 60
     written = jwt.encode({"alg": "HS256"}, read.claims, key)
-    assert signer.read(written) == SignedIn(read.claims["sub"], read.claims["ver"], read.claims["jti"])
+    assert signer.read(written) == SignedIn(read.claims["sub"], read.claims["ver"], read.claims["jti"], read.claims["iat"])
     assert written.split(".")[0] == signer.sign(USER).split(".")[0]
 
 
