@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from hub.bayeux.messages import Incoming
+from hub.bayeux.messages import CONNECT, Incoming
 from hub.bayeux.ports import Connection
 from hub.bayeux.websocket import WebSocketConnection
 from hub.cluster.ports import Call, CallEndedError, LinkError, Links, NodeGoneError, TooSlowError
@@ -25,6 +25,9 @@ KIND: Final = "websocket"
 
 MAX_UNANSWERED: Final = 1000
 """Messages without a reply that are remembered for one socket. The link takes about that many before the owner reads them."""
+
+MAX_LEAVING: Final = 4
+"""Nodes from which one socket still takes replies after it has turned to others."""
 
 _KEPT_OPEN: Final = frozenset({CloseCode.NORMAL, CloseCode.RESTARTING})
 """With these codes the owner says that the socket leads to no session there any more, or that it stops: the socket itself goes on."""
@@ -43,24 +46,46 @@ class _Reply(msgspec.Struct, frozen=True):
 _replies: Final = msgspec.json.Decoder(list[_Reply])
 
 
+class _Lead:
+    """The way to one node. When the socket turns to another, replies that are under way still come by it."""
+
+    __slots__ = ("call", "left", "reader", "room", "timer", "unanswered")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.left = False
+        """Whether the socket has turned to another node since."""
+        self.reader: asyncio.Task[None] | None = None
+        self.room = asyncio.Event()
+        """Set when the peer has read what waited for it."""
+        self.timer: asyncio.TimerHandle | None = None
+        """Ends it, if the replies do not come."""
+        self.unanswered: dict[tuple[str, bytes | None], Incoming] = {}
+
+    @property
+    def awaits_replies(self) -> bool:
+        """Whether replies are under way. That to a connect is not waited for: the node holds it."""
+        return any(channel != CONNECT for channel, _ in self.unanswered)
+
+
 class RelayedSocket:
-    """A :class:`hub.bayeux.websocket.RemoteSessions`. It leads to one node at a time."""
+    """A :class:`hub.bayeux.websocket.RemoteSessions`. It leads to one node at a time; replies that are under way from those that it led to
+    before are still taken.
+    """
 
     __slots__ = (
-        "_call",
         "_client",
         "_connection",
         "_counters",
         "_gone",
         "_head",
+        "_lead",
+        "_leaving",
         "_links",
         "_lock",
         "_max_unread",
-        "_reader",
-        "_room",
         "_socket",
         "_tuning",
-        "_unanswered",
     )
 
     def __init__(
@@ -89,11 +114,10 @@ class RelayedSocket:
         self._gone = False
         self._lock: asyncio.Lock | None = None
         """Held while a message is sent on; None before the first one."""
-        # while it leads to a node
-        self._call: Call | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None
-        self._unanswered: dict[tuple[str, bytes | None], Incoming] = {}
+        self._lead: _Lead | None = None
+        """Where it leads to now."""
+        self._leaving: dict[str, _Lead] = {}
+        """By node: where it led to before, until the replies have come."""
 
     # -- what the conversation calls --------------------------------------------------------------------------------
 
@@ -105,29 +129,33 @@ class RelayedSocket:
             return await self._send(incarnation, payload, messages)
 
     async def _send(self, incarnation: str, payload: bytes, messages: Sequence[Incoming]) -> bool:
-        call = self._call
-        if call is None or call.node != incarnation:
+        lead = self._lead
+        if lead is None or lead.call.node != incarnation:
             if self._head is None:  # it has led to a session here: such a client shakes hands again
                 return False
-            try:
-                call = await self._links.open(incarnation, KIND, self._head)
-            except NodeGoneError:  # where it leads to now, it goes on leading
-                self._counters.failed_gone += 1
-                return False
-            except LinkError as error:
-                self._give_up(error)
-                return True
-            if self._gone:  # while the link was waited for
-                call.cancel()
-                return True
-            self._end()
-            self._begin(call)
+            again = self._leaving.get(incarnation)
+            if again is not None:
+                lead = self._turn_back(again)
+            else:
+                try:
+                    call = await self._links.open(incarnation, KIND, self._head)
+                except NodeGoneError:  # where it leads to now, it goes on leading
+                    self._counters.failed_gone += 1
+                    return False
+                except LinkError as error:
+                    self._give_up(error)
+                    return True
+                if self._gone:  # while the link was waited for
+                    call.cancel()
+                    return True
+                self._turn_away()
+                lead = self._begin(call)
         for message in messages:
-            if len(self._unanswered) >= MAX_UNANSWERED:
-                del self._unanswered[next(iter(self._unanswered))]
-            self._unanswered[message.channel, message.identifier] = message
+            if len(lead.unanswered) >= MAX_UNANSWERED:
+                del lead.unanswered[next(iter(lead.unanswered))]
+            lead.unanswered[message.channel, message.identifier] = message
         try:
-            await call.send(payload)
+            await lead.call.send(payload)
         except LinkError:  # whoever reads from the call finds out why
             pass
         return True
@@ -137,77 +165,118 @@ class RelayedSocket:
         sockets with sessions here.
         """
         self._head = None
-        self._end()
+        self._turn_away()
 
     def drained(self) -> None:
         """See :meth:`hub.bayeux.websocket.RemoteSessions.drained`."""
-        if self._room is not None:
-            self._room.set()
+        for lead in (self._lead, *self._leaving.values()):
+            if lead is not None:
+                lead.room.set()
 
     def gone(self) -> None:
         """See :meth:`hub.bayeux.websocket.RemoteSessions.gone`. The owner starts the clock of the session at once."""
         self._gone = True
-        self._end()
+        self._end_all()
 
     # -- towards the owner ------------------------------------------------------------------------------------------
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call) -> _Lead:
         self._counters.sockets_out += 1
-        self._call = call
-        self._room = asyncio.Event()
+        self._lead = lead = _Lead(call)
         self._connection.lead_elsewhere()
-        self._reader = asyncio.get_running_loop().create_task(self._read(call), name="hub.cluster.socket")
+        lead.reader = asyncio.get_running_loop().create_task(self._read(lead), name="hub.cluster.socket")
+        return lead
 
-    def _end(self) -> None:
-        """Lead to no node any more."""
-        call, self._call = self._call, None
-        reader, self._reader = self._reader, None
-        self._room = None
-        self._unanswered.clear()
-        if call is not None:
-            call.finish()
-            call.cancel()
-        if reader is not None and reader is not asyncio.current_task():
-            reader.cancel()
+    def _turn_away(self) -> None:
+        """Lead to this node no more, as soon as the replies have come that are under way."""
+        lead, self._lead = self._lead, None
+        if lead is None:
+            return
+        if not lead.awaits_replies:
+            self._end(lead)
+            return
+        lead.left = True
+        lead.timer = asyncio.get_running_loop().call_later(self._tuning.lapse_s, self._end, lead)
+        self._leaving[lead.call.node] = lead
+        if len(self._leaving) > MAX_LEAVING:
+            self._end(next(iter(self._leaving.values())))
 
-    async def _read(self, call: Call) -> None:
+    def _turn_back(self, lead: _Lead) -> _Lead:
+        """Lead to a node again whose replies are under way."""
+        self._turn_away()
+        if lead.timer is not None:
+            lead.timer.cancel()
+        del self._leaving[lead.call.node]
+        lead.left = False
+        self._lead = lead
+        self._connection.lead_elsewhere()
+        return lead
+
+    def _end(self, lead: _Lead) -> None:
+        """Take nothing more from a node."""
+        if self._lead is lead:
+            self._lead = None
+        if self._leaving.get(lead.call.node) is lead:
+            del self._leaving[lead.call.node]
+        if lead.timer is not None:
+            lead.timer.cancel()
+        lead.unanswered.clear()
+        lead.call.finish()
+        lead.call.cancel()
+        if lead.reader is not None and lead.reader is not asyncio.current_task():
+            lead.reader.cancel()
+
+    def _end_all(self) -> None:
+        for lead in (self._lead, *list(self._leaving.values())):
+            if lead is not None:
+                self._end(lead)
+
+    async def _read(self, lead: _Lead) -> None:
+        call = lead.call
         try:
             while (piece := await call.receive()) is not None:
                 message = decode_to_socket(piece)
                 if isinstance(message, SocketText):
-                    await self._write(message.payload)
+                    await self._write(lead, message.payload)
+                    if lead.left and not lead.awaits_replies:
+                        self._end(lead)
+                        return
                 elif isinstance(message, Admitted):
                     if self._client is not None:
                         self._client.admit(anonymous=message.anonymous, tenant=message.tenant)
                 else:
-                    await self._closed(call.node, message)
+                    await self._closed(lead, message)
                     return
         except msgspec.DecodeError as error:
             self._give_up(CallEndedError(f"{call.node} sent what cannot be read: {error}"))
         except TooSlowError:
-            self._end()
+            self._end_all()
             self._socket.close(CloseCode.TOO_SLOW, "messages are not read")
         except LinkError as error:
-            await self._lost(call.node, error)
+            await self._lost(lead, error)
         else:
-            await self._closed(call.node, Closed(CloseCode.NORMAL, ""))
+            await self._closed(lead, Closed(CloseCode.NORMAL, ""))
 
-    async def _write(self, payload: bytes) -> None:
+    async def _write(self, lead: _Lead, payload: bytes) -> None:
         """Write a text message, as fast as the client reads."""
-        if self._unanswered and b'"successful":' in payload:
+        if lead.unanswered and b'"successful":' in payload:
             for reply in _replies.decode(payload):
                 if reply.successful is not None:
-                    self._unanswered.pop((reply.channel, bytes(reply.id) or None), None)
+                    lead.unanswered.pop((reply.channel, bytes(reply.id) or None), None)
         self._socket.write(text_frame(payload))
-        while self._room is not None and self._socket.open and self._socket.buffered > self._max_unread:
-            self._room.clear()
-            await self._room.wait()
+        while self._socket.open and self._socket.buffered > self._max_unread:
+            lead.room.clear()
+            await lead.room.wait()
 
-    async def _closed(self, node: str, message: Closed) -> None:
+    async def _closed(self, lead: _Lead, message: Closed) -> None:
         """The owner has closed its end. It has read nothing of what was sent to it since, and is asked again."""
-        unanswered = list(self._unanswered.values())
-        self._end()
+        node, left = lead.call.node, lead.left
+        unanswered = list(lead.unanswered.values())
+        self._end(lead)
+        if left:
+            return
         if message.code not in _KEPT_OPEN:
+            self._end_all()
             self._socket.close(message.code, message.reason)
             return
         self._connection.lead_nowhere()
@@ -216,7 +285,7 @@ class RelayedSocket:
             if not await self.take(node, payload, unanswered):
                 self._connection.answer_lost(unanswered)
 
-    async def _lost(self, node: str, error: LinkError) -> None:
+    async def _lost(self, lead: _Lead, error: LinkError) -> None:
         """The link broke. A node that has ended is known as soon as nothing listens at its address, or it lapses; until then the client
         waits. Then it gets 402 for what it asked, and may shake hands on this socket. Where the node lives, the socket is closed: the
         session is still there, and the client comes back to it by a new one.
@@ -224,12 +293,15 @@ class RelayedSocket:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._tuning.lapse_s
         while loop.time() < end:
+            if lead.left:  # the client has turned to another session
+                self._end(lead)
+                return
             try:
-                call = await self._links.open(node, KIND, self._head or b"")
+                call = await self._links.open(lead.call.node, KIND, self._head or b"")
             except NodeGoneError:
                 self._counters.failed_gone += 1
-                unanswered = list(self._unanswered.values())
-                self._end()
+                unanswered = list(lead.unanswered.values())
+                self._end(lead)
                 self._connection.lead_nowhere()
                 if unanswered:
                     self._connection.answer_lost(unanswered)
@@ -245,5 +317,5 @@ class RelayedSocket:
         """The owner lives, as far as anybody knows, and cannot be reached."""
         _log.info("relayed_socket_closed", fault=str(error))
         self._counters.failed_unreachable += 1
-        self._end()
+        self._end_all()
         self._socket.close(CloseCode.UNAVAILABLE, "the node that has this session does not answer now")

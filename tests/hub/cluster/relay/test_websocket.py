@@ -250,6 +250,45 @@ async def test_a_socket_turns_from_another_nodes_session_to_one_here() -> None:
             assert here in hub[1].server.sessions
 
 
+@pytest.mark.parametrize("here", [False, True], ids=["to another node", "to the node of the socket"])
+async def test_a_socket_that_turns_to_another_session_still_gets_the_replies_under_way(here: bool) -> None:
+    async with nodes(3) as hub, hub[0].connect() as first, hub[1].connect() as second:
+        one, other = await opened(first), await opened(second)
+        cookies = f"{cookie_of(first)}; {cookie_of(second)}"
+        at = hub[1] if here else hub[2]
+        async with at.connect(Cookie=cookies) as socket:
+            await talk(socket, message(one, "/meta/subscribe", subscription="/b"))
+            hub[0].cluster.delay(hub[0].node, at.node, 0.2)  # its replies are under way when the socket turns
+            await socket.send(json.dumps([message(one, "/meta/subscribe", subscription="/c", id="to the first")]))
+            await socket.send(json.dumps([message(other, "/meta/subscribe", subscription="/d", id="to the second")]))
+            got: list[str] = []
+            while len(got) < 2:
+                got += [reply["id"] for reply in await listen(socket)]
+            assert got == ["to the second", "to the first"]
+            if not here:
+                (back,) = await talk(socket, message(one, "/meta/subscribe", subscription="/e", id="back"))
+                assert (back["id"], back["successful"]) == ("back", True)
+        for node in (hub[0], hub[1]):
+            await until(lambda node=node: all(not end.calls for end in node.node.links.ends.values()))  # type: ignore[misc]
+
+
+async def test_a_socket_that_turns_to_and_fro_takes_one_way_to_each_node() -> None:
+    async with nodes(3) as hub, hub[0].connect() as first, hub[1].connect() as second:
+        ids = [await opened(first), await opened(second)]
+        async with hub[2].connect(Cookie=f"{cookie_of(first)}; {cookie_of(second)}") as socket:
+            for number in (0, 1):
+                await talk(socket, message(ids[number], "/meta/subscribe", subscription="/b"))
+                hub[0].cluster.delay(hub[number].node, hub[2].node, 0.2)
+            before = hub[2].relay.counters.sockets_out
+            for number in range(6):
+                await socket.send(json.dumps([message(ids[number % 2], "/meta/subscribe", subscription="/c", id=str(number))]))
+            got: list[str] = []
+            while len(got) < 6:
+                got += [reply["id"] for reply in await listen(socket)]
+            assert sorted(got) == ["0", "1", "2", "3", "4", "5"]
+            assert hub[2].relay.counters.sockets_out == before + 2  # one to each node
+
+
 async def test_a_node_that_stops_sends_the_client_away_and_the_socket_goes_on() -> None:
     async with nodes() as hub, hub[0].client() as client:
         await client.opened("/a")
