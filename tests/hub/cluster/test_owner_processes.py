@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import threading
 import time
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from tests.hub.cluster.owner_hub import Hub, Load, Watcher
-from tests.hub.cluster.processes import WITHIN_S, add_tenant, inbound_calls, wait_until
+from tests.hub.cluster.processes import WITHIN_S, NodeProcess, add_tenant, inbound_calls, wait_until
 from tests.hub.storage.backends import Postgres, running_postgres
 from tests.support.hub_process import clean_environment, run_hub
 from tests.support.redis_server import RedisServer
@@ -150,6 +151,48 @@ def test_a_node_that_stops_hands_its_tenants_over_at_once(make: Callable[..., Hu
     other.feed(*hub.call())
     assert inbound_calls(other) == 2
     watcher.close()
+
+
+def owned(node: NodeProcess) -> int:
+    """How many tenants a node owns."""
+    (line,) = re.findall(r"^hub_ownership_tenants ([0-9.]+)$", node.get("/metrics").text, re.MULTILINE)
+    return int(float(line))
+
+
+def test_after_all_nodes_were_restarted_one_after_the_other_tenants_are_spread_again(make: Callable[..., Hub]) -> None:
+    hub = make(2, HUB_OWNERSHIP__BALANCE_S="1")
+    tokens = [hub.token, *(add_tenant(hub.folder, hub.database, f"spread-{number}") for number in range(3))]
+    for token in tokens:
+        hub.nodes[0].token = token
+        hub.nodes[0].feed(*hub.call())
+    first, last = hub.nodes
+    assert first.stop() == 0
+    first.start()
+    assert last.stop() == 0
+    wait_until(lambda: owned(first) == 4)
+    # each has a client, whom a move would cost its subscriptions
+    watchers = [Watcher(_as(first, token)) for token in tokens]
+    wait_until(lambda: all(each.values == [1] for each in watchers))
+    last.start()
+    time.sleep(4)  # several looks
+    assert (owned(first), owned(last)) == (4, 0)
+    watchers[0].close()
+    wait_until(lambda: owned(last) == 1)
+    for each in watchers[1:]:
+        assert set(each.states) == {"AVAILABLE"}
+        each.close()
+    wait_until(lambda: (owned(first), owned(last)) == (2, 2))
+    for token in tokens:  # nothing was lost by it
+        for node in hub.nodes:
+            node.token = token
+            assert inbound_calls(node) == 1
+
+
+def _as(node: NodeProcess, token: str) -> NodeProcess:
+    """The node as another tenant's administrator has it."""
+    other = copy.copy(node)
+    other.token = token  # type: ignore[misc]
+    return other
 
 
 def test_roles(make: Callable[..., Hub]) -> None:
