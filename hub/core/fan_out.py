@@ -49,15 +49,15 @@ class Job:
 
     __slots__ = ("began", "frames", "growing", "members", "messages", "size", "version", "waiting")
 
-    def __init__(self, message: Message, members: Members[Recipient], began: float) -> None:
-        """``began`` is when the message was published, in seconds of the monotonic clock."""
+    def __init__(self, message: Message, members: Members[Recipient], began: float, first: Recipient | None = None) -> None:
+        """``began`` is when the message was published, in seconds of the monotonic clock. ``first`` is the subscriber to begin with."""
         self.began = began
         self.messages = [message]
         self.size = message.size
         self.members = members
         self.version = members.version
-        self.waiting: dict[Recipient, None] = dict(members.subscribers)
-        """The subscribers that have not been served yet."""
+        self.waiting = _round(members, first)
+        """The subscribers that have not been served yet, the next one last."""
         self.growing = True
         """Whether nobody has been served yet: then a further message for the same subscribers may join."""
         self.frames: dict[FrameCache, bytes] = {}
@@ -69,6 +69,15 @@ class Job:
         self.messages.append(message)
         self.size += message.size
         return True
+
+
+def _round(members: Members[Recipient], first: Recipient | None) -> dict[Recipient, None]:
+    """All subscribers, in the order in which they joined, so that ``first`` stands last and those that were served before it come first."""
+    if first is None or first not in members.subscribers:
+        return dict(members.subscribers)
+    in_order = list(members.subscribers)
+    behind = in_order.index(first) + 1
+    return dict.fromkeys(in_order[behind:] + in_order[:behind])
 
 
 class FanOuts:
@@ -109,9 +118,13 @@ class FanOuts:
                     self._on_fault(subscriber, error)
             return
         # the last job only: a subscriber of a later job must not get this message before those of that job
-        if self.jobs and self.jobs[-1].joins(message, members):
+        last = self.jobs[-1] if self.jobs else None
+        if last is not None and last.joins(message, members):
             return
-        self.jobs.append(Job(message, members, self._clock.monotonic()))
+        # it goes on where the job before it is: sessions are served in rounds, and each gets all that was published since the last one.
+        # If it began anew, those that were just served would be served again and again while the others wait
+        first = next(reversed(last.waiting), None) if last is not None and last.members is members else None
+        self.jobs.append(Job(message, members, self._clock.monotonic(), first))
         self._wake()
 
     @asynccontextmanager

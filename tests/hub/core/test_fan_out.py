@@ -148,6 +148,21 @@ async def test_who_is_in_several_fan_outs_gets_all_in_one_frame_and_in_order() -
     assert {tuple(session.order) for session in sessions} == {("x", "y", "z")}
 
 
+async def test_a_message_reaches_all_in_one_round_however_fast_others_follow() -> None:
+    """A session that was served is served again when all others have been, and then gets all that was published meanwhile in one frame."""
+    world = World()
+    sessions = await crowd(world)
+    fan_outs = world.hub.flusher.fan_outs
+    turns = -(-MANY // fan_out._TURN)
+    for number in range(turns):
+        await publish(world, str(number))
+        fan_outs.advance(0.0)  # one turn
+    assert all("0" in session.order for session in sessions)
+    assert {len(session.frames) for session in sessions} <= {1, 2}
+    await world.loop.run()
+    assert all(session.order == [str(number) for number in range(turns)] for session in sessions)
+
+
 async def test_who_leaves_has_what_was_published_before() -> None:
     clock = ManualClock()
     world = World(clock=clock)
