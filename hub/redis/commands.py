@@ -312,6 +312,8 @@ class ServerCommands(Commands):
             await connection.connect()  # type: ignore[no-untyped-call]
             link = Link(connection, ServerInfo(""), address)
             link.server = await self._look(link)
+            if link.server.loading:  # whether it is durable is known afterwards, under the same run
+                raise RedisUnavailableError("Redis reads what it kept")
             if link.server.role != "master":
                 raise RedisUnavailableError(f"expected a master, got a {link.server.role}: it takes no writes")
         except BaseException:

@@ -30,6 +30,8 @@ class ServerInfo(NamedTuple):
     aof: bool = False
     """Whether commands are kept in a file."""
     cluster: bool = False
+    loading: bool = False
+    """Whether it still reads its files, and says of itself that it keeps none."""
     durable: bool = False
     """Whether what it acknowledged survives its end: it writes each command to its disk before it answers."""
 
@@ -46,6 +48,7 @@ class ServerInfo(NamedTuple):
             policy=fields.get("maxmemory_policy", ""),
             aof=(aof := fields.get("aof_enabled") == "1"),
             cluster=fields.get("cluster_enabled") == "1",
+            loading=fields.get("loading") == "1",
             durable=aof and appendfsync == "always",
         )
 

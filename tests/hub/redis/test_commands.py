@@ -91,6 +91,35 @@ async def test_after_a_restart_the_next_call_reaches_the_new_server(redis_proces
     await commands.close()
 
 
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+async def test_a_server_that_reads_its_files_is_not_asked_whether_it_keeps_what_it_acknowledges(redis_process: Start, kind: str) -> None:
+    server = redis_process(kind, *persistence("always"), "--key-load-delay", "400")
+    commands = ServerCommands(UrlEndpoint(server.url), timeout_s=30)
+    await commands.call("EVAL", "for _ = 1, 8000 do redis.call('INCR', 'n') end", "0")  # it answers once in 1024 commands that it reads
+    server.kill()
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    refused: list[str] = []
+    durable: list[bool] = []
+
+    def note(asked: ServerInfo) -> list[int]:
+        durable.append(asked.durable)
+        return [1]
+
+    while True:
+        try:
+            await commands.run(Scripts().claim, [b"m"], note)
+        except RedisUnavailableError as error:
+            refused.append(str(error))
+            await asyncio.sleep(0.01)
+        else:
+            break
+    assert all(durable)
+    assert "Redis reads what it kept" in refused
+    await starting
+    assert await commands.call("GET", "n") == b"8000"
+    await commands.close()
+
+
 async def test_a_replica_takes_no_writes(redis_process: Start) -> None:
     server = redis_process(port=free_port())
     commands = ServerCommands(UrlEndpoint(server.url))
