@@ -1,4 +1,4 @@
-"""The load generator and the kernel's limit: C programs, compiled on first use, driven from here."""
+"""The load generator and the program that measures the limit of the kernel: C programs that are compiled at their first use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Answer = dict[str, Any]
 
 
 def compiled(name: str, sources: tuple[str, ...]) -> Path:
-    """A program of ``bench/native``, made anew when its sources have changed.
+    """Return a program of ``bench/native``, compiled again if its sources have changed.
 
     Raises:
         SystemExit: there is no C compiler, or it refuses the sources.
@@ -43,12 +43,12 @@ def compiled(name: str, sources: tuple[str, ...]) -> Path:
 
 
 def pinned(core: int | None) -> list[str]:
-    """What a command begins with to stay on one core; nothing where there is but one, or no ``taskset``."""
+    """Return the beginning of a command that stays on one core; empty if there is only one core, or no ``taskset``."""
     return [] if core is None or (os.cpu_count() or 1) < 2 or shutil.which("taskset") is None else ["taskset", "-c", str(core)]
 
 
 class Generator:
-    """The process that opens sessions, publishes and counts; see ``bench/native/generator.c`` for its commands."""
+    """The process that opens sessions, publishes and counts. ``bench/native/generator.c`` has its commands."""
 
     def __init__(self, core: int | None = 1) -> None:
         program = compiled("generator", GENERATOR)
@@ -56,11 +56,11 @@ class Generator:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def __call__(self, command: str, **words: object) -> Answer:
-        """One command. ``from_`` and ``to`` name groups.
+        """Run one command. ``from_`` and ``to`` name groups.
 
         Raises:
             SystemExit: the generator gave up; it has said why.
@@ -80,7 +80,7 @@ class Generator:
         return found
 
     def close(self) -> None:
-        """End it, and all its connections."""
+        """End the process, and all its connections."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

@@ -1,4 +1,4 @@
-"""The picture of a run: latency percentiles, and throughput against clients, as SVG. What was not measured is not drawn."""
+"""The picture of a run as SVG: latency percentiles, and throughput by the number of clients. Only measured figures are drawn."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from bench.machine import median
 
 Results = Mapping[str, Mapping[str, Any]]
-"""The detail of each result, by its name."""
+"""The details of each result, by its name."""
 
 _SHARES = (("p50_ms", "50 %"), ("p90_ms", "90 %"), ("p99_ms", "99 %"), ("p999_ms", "99.9 %"))
 
 
 def draw(results: Results, path: Path, caption: str) -> bool:
-    """Write the picture; False when there is nothing to draw."""
+    """Write the picture. Returns False if there is nothing to draw."""
     latencies = _latencies(results)
     rates = _rates(results)
     if not latencies and not rates:
@@ -36,7 +36,7 @@ def draw(results: Results, path: Path, caption: str) -> bool:
 
 
 def _latencies(results: Results) -> dict[str, list[float]]:
-    """The percentiles of each scenario that has a fixed rate, in ms; medians over its runs."""
+    """Return the percentiles of each scenario with a fixed rate, in ms: medians over its runs."""
     found: dict[str, list[float]] = {}
     steady = {"latency": "20 messages/s to 1,000 clients", "CometD's default scenario": "CometD's own load: 100,000 deliveries/s"}
     for name, what in steady.items():
@@ -54,7 +54,7 @@ def _percentiles(runs: Sequence[Mapping[str, float]]) -> list[float]:
 
 
 def _rates(results: Results) -> dict[str, list[tuple[int, float]]]:
-    """Deliveries/s by the number of subscribers, of each server."""
+    """Return deliveries/s by the number of subscribers, for each server."""
     found: dict[str, list[tuple[int, float]]] = {}
     for clients, rates in results.get("growth", {}).items():
         for server, rate in rates.items():

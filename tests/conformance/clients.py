@@ -1,4 +1,6 @@
-"""Raw Bayeux clients, one interface over three transports. They build what a test says and interpret nothing but whose reply is whose."""
+"""Raw Bayeux clients, with one interface for three transports. They send exactly what a test says, and interpret only which reply belongs
+to which request.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from tests.conformance.wire import PATIENCE_S, Endpoint
 Message = dict[str, Any]
 
 HELD_FOR_S = 0.05
-"""How long a connect is watched before it counts as held: a server that does not hold it answers at once."""
+"""How long a connect must stay unanswered to count as held, in seconds: a server that does not hold it answers at once."""
 
 
 def is_reply(message: Message) -> bool:
@@ -27,7 +29,7 @@ def is_reply(message: Message) -> bool:
 
 
 class Pending:
-    """One request or frame that was sent, and what has come for it so far."""
+    """One request or frame that was sent, and the messages that have arrived for it so far."""
 
     def __init__(self, messages: Sequence[Message], answer: Awaitable[list[Message]]) -> None:
         self.messages = messages
@@ -35,7 +37,7 @@ class Pending:
 
     @property
     def done(self) -> bool:
-        """Whether the answer is there, or never will be."""
+        """Whether the answer has arrived, or cannot arrive any more."""
         return self._answer.done()
 
     async def result(self, patience_s: float = PATIENCE_S) -> list[Message]:
@@ -56,15 +58,15 @@ class Pending:
         return [message for message in await self.result(patience_s) if is_reply(message)][-1]
 
     async def abandon(self) -> None:
-        """Give up: over HTTP the connection is ended."""
+        """Give up the request; over HTTP this ends the connection."""
         self._answer.cancel()
         await asyncio.wait([self._answer])
         if not self._answer.cancelled():
-            self._answer.exception()  # looked at: nobody waits for it any more
+            self._answer.exception()  # retrieved, since nobody waits for it any more
 
 
 class Client(ABC):
-    """One client over one transport. Its session is what the last successful handshake gave, or what a test writes to ``client_id``."""
+    """One client with one transport. Its session is that of the last successful handshake, or what a test writes to ``client_id``."""
 
     transport: str
 
@@ -78,9 +80,9 @@ class Client(ABC):
         self.headers = list(headers)
         self.client_id: str | None = None
         self.advice: Message = {}
-        """What the handshake advised."""
+        """The advice of the handshake."""
         self.events: deque[Message] = deque()
-        """Events that have come and that :meth:`receive` has not given yet."""
+        """Events that have arrived and that :meth:`receive` has not returned yet."""
         self.delivers_on_connect = False
         """Whether the server sends events with connect replies only, as it does with the ack extension."""
         self._ids = itertools.count(1)
@@ -90,22 +92,22 @@ class Client(ABC):
 
     @abstractmethod
     async def send(self, *messages: Message) -> Pending:
-        """Send messages in one request or frame, exactly as they are; returns when they are written."""
+        """Send messages in one request or frame, unchanged. Returns when they are written."""
 
     @abstractmethod
     async def send_text(self, text: str) -> list[Message]:
-        """Send a JSON text exactly as it is, in one request or frame; returns what came up to the last reply."""
+        """Send a JSON text unchanged, in one request or frame. Returns the messages up to the last reply."""
 
     async def exchange(self, *messages: Message) -> list[Message]:
-        """Send messages in one request or frame and wait for all replies; returns what came, in the order of the wire."""
+        """Send messages in one request or frame and wait for all replies. Returns all messages, in the order in which they arrived."""
         return await (await self.send(*messages)).result()
 
     async def ask(self, channel: str, **members: Any) -> Message:
-        """Send one message, with an id and the clientId; returns its reply."""
+        """Send one message, with an id and the clientId. Returns its reply."""
         return await (await self.send(self.message(channel, **members))).reply()
 
     async def close(self) -> None:
-        """Give up what is pending, and end the connections. The session is left to the server."""
+        """Give up pending requests, and end the connections. The session stays with the server."""
         for pending in self._pending:
             await pending.abandon()
         self._pending.clear()
@@ -122,7 +124,7 @@ class Client(ABC):
     # -- messages ---------------------------------------------------------------------------------------------------
 
     def message(self, channel: str, **members: Any) -> Message:
-        """A message with a new ``id`` and the session's ``clientId``; ``members`` add to it, and take away what they give as None."""
+        """Make a message with a new ``id`` and the ``clientId`` of the session. ``members`` are added; one that is None is removed."""
         built: Message = {"id": str(next(self._ids)), "channel": channel, "clientId": self.client_id, **members}
         return {name: value for name, value in built.items() if value is not None or name == "data"}
 
@@ -144,7 +146,7 @@ class Client(ABC):
     # -- conversation -----------------------------------------------------------------------------------------------
 
     async def handshake(self, **members: Any) -> Message:
-        """Shake hands; returns the reply, whatever it says."""
+        """Shake hands. Returns the reply, whether it succeeded or not."""
         reply = await (await self.send(self.handshake_message(**members))).reply()
         if reply.get("successful"):
             self.client_id = reply["clientId"]
@@ -152,7 +154,7 @@ class Client(ABC):
         return reply
 
     async def start(self, **members: Any) -> Message:
-        """Shake hands and connect once, both with success; returns the reply of the handshake."""
+        """Shake hands and connect once; both must succeed. Returns the reply to the handshake."""
         reply = await self.handshake(**members)
         assert reply.get("successful") is True, f"handshake: {reply}"
         connected = await self.connect(timeout=0)
@@ -160,11 +162,11 @@ class Client(ABC):
         return reply
 
     async def connect(self, *, timeout: int | None = None, **members: Any) -> Message:
-        """Connect; returns the reply when it is there."""
+        """Connect. Returns the reply when it has arrived."""
         return await (await self.send(self.connect_message(timeout=timeout, **members))).reply()
 
     async def hold(self, *, timeout: int | None = None, **members: Any) -> Pending:
-        """Send a connect that the server is to hold; returns once the server has it.
+        """Send a connect that the server must hold. Returns when the server has read it.
 
         Raises:
             AssertionError: it was answered at once.
@@ -180,19 +182,19 @@ class Client(ABC):
         """Return when the server has read everything that was sent."""
 
     async def subscribe(self, *channels: str, **members: Any) -> Message:
-        """Subscribe to one channel or to an array of them; returns the reply."""
+        """Subscribe to one channel or to an array of channels. Returns the reply."""
         return await self.ask("/meta/subscribe", subscription=channels[0] if len(channels) == 1 else list(channels), **members)
 
     async def unsubscribe(self, *channels: str, **members: Any) -> Message:
-        """Unsubscribe from one channel or from an array of them; returns the reply."""
+        """Unsubscribe from one channel or from an array of channels. Returns the reply."""
         return await self.ask("/meta/unsubscribe", subscription=channels[0] if len(channels) == 1 else list(channels), **members)
 
     async def publish(self, channel: str, data: Any, **members: Any) -> Message:
-        """Publish; returns the reply."""
+        """Publish a message. Returns the reply."""
         return await self.ask(channel, data=data, **members)
 
     async def disconnect(self, **members: Any) -> Message:
-        """Say good-bye; returns the reply."""
+        """Disconnect. Returns the reply."""
         return await self.ask("/meta/disconnect", **members)
 
     async def receive(self, count: int = 1) -> list[Message]:
@@ -211,7 +213,7 @@ class Client(ABC):
         return [self.events.popleft() for _ in range(count)]
 
     async def receive_until(self, arrived: Callable[[Message], bool]) -> list[Message]:
-        """Every event up to the first for which ``arrived`` is true, that one included."""
+        """Return every event up to the first one for which ``arrived`` is true, including that one."""
         events = await self.receive()
         while not arrived(events[-1]):
             events += await self.receive()

@@ -1,4 +1,4 @@
-"""The scripts, on real servers: positions, what is repeated, what is lost, and who may publish."""
+"""The scripts, on real servers: positions, repeated messages, lost records, and epochs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARD = 2_000_000
 
 
 class Log:
-    """One tenant's log, by its scripts alone."""
+    """The log of one tenant, used by its scripts alone."""
 
     def __init__(self, server: RedisServer, clock: ManualClock) -> None:
         self.commands = ClockedCommands(server.url, clock)
@@ -40,7 +40,7 @@ class Log:
     async def publish(
         self, *messages: tuple[str, str], batch: int = 1, again: int = 0, epoch: int | str = "", node: str = "n", channels: int = 0
     ) -> list[int]:
-        """Append log messages, each a topic and an idempotency key; the positions."""
+        """Append log messages, each given by a topic and an idempotency key. Returns their positions."""
 
         def arguments(_: ServerInfo) -> list[Argument]:
             sent: list[Argument] = [self.run, self.durable, self.guard, self.known, epoch, "PUBLISH", "NUMSUB", batch, again, 2, channels]
@@ -170,7 +170,7 @@ async def test_a_batch_that_was_executed_is_answered_as_then(log: Log) -> None:
     assert answered == [old, old + 1, old + 2, old + 2, old + 3]
     assert await log.publish(*batch, batch=2, again=1) == answered
     assert await log.commands.call("XLEN", log.names.stream) == 4
-    assert await log.publish(("/a", ""), batch=3, again=1) == [answered[-1] + 1]  # that one was not executed
+    assert await log.publish(("/a", ""), batch=3, again=1) == [answered[-1] + 1]  # this script was not executed
 
 
 async def test_a_batch_of_another_node_is_another(log: Log) -> None:
@@ -237,7 +237,7 @@ async def test_what_was_seen_on_a_server_that_was_replaced_makes_a_seam(log: Log
     assert shared is not None
     log.known = f"{shared} first"  # from before
     assert (await log.open())[2] == seam
-    log.known = f"{position - 1} first"  # another message, of the first server
+    log.known = f"{position - 1} first"  # another message, from the first server
     top, _, again = await log.open()
     assert again == top > position
     log.known = f"{again} second"
