@@ -272,7 +272,7 @@ class Registry:
             at = self._compared_at
             if at is None or self._clock.monotonic() - at >= self._tuning.look_at_clock_s:
                 await self._compare_clocks()
-            await self._beat_beside()
+            await self._beat_beside(self._tuning.beat_s / 2)
         except (RedisUnavailableError, RedisRefusedError) as error:
             if not self.counters.beats_failed or self.lag_s < 2 * self._tuning.beat_s:
                 _log.warning("registry_unavailable", error=str(error))
@@ -298,15 +298,15 @@ class Registry:
         name, ttl_ms = (self._me.incarnation, round(self._tuning.lapse_s * 1000)) if self._joined else ("", 0)
         return name, msgspec.json.encode(self._me), ttl_ms
 
-    async def _beat_beside(self) -> None:
+    async def _beat_beside(self, timeout_s: float | None = None) -> None:
         """Say the same to the other Redis of the list, so that nodes with another list find this one, and it finds them. A Redis that does
-        not answer is told by ``/readyz`` as ``redis``.
+        not answer is told by ``/readyz`` as ``redis``; ``timeout_s``: seconds, so that it delays no beat.
         """
         if not self._beside:
             return
         said = self._said()
         answers = await asyncio.gather(
-            *(commands.run(self._scripts.beat, self._keys, lambda _: said, timeout_s=self._tuning.beat_s / 2) for commands in self._beside),
+            *(commands.run(self._scripts.beat, self._keys, lambda _: said, timeout_s=timeout_s) for commands in self._beside),
             return_exceptions=True,
         )
         found: dict[str, NodeRecord] = {}

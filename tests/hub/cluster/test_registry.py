@@ -22,6 +22,10 @@ from tests.support.redis_server import RedisServer
 QUICK = RegistryTuning(beat_s=0.03, suspect_s=0.01, lapse_s=0.3, look_at_clock_s=0.05)
 
 
+PATIENT = RegistryTuning(beat_s=0.03, suspect_s=0.01, lapse_s=30, look_at_clock_s=0.05)
+"""No node is forgotten while a test that has others refused runs, on a machine of any speed."""
+
+
 class SkewedClock(SystemClock):
     """A clock whose time of day is wrong."""
 
@@ -37,18 +41,20 @@ class SkewedClock(SystemClock):
 class House:
     """Nodes over one Redis."""
 
-    def __init__(self, server: RedisServer, prefix: str) -> None:
+    def __init__(self, server: RedisServer, prefix: str, *, tuning: RegistryTuning = QUICK, timeout_s: float = 0.5) -> None:
         self.server = server
+        self.tuning = tuning
+        self.timeout_s = timeout_s
         self.prefix = prefix
         self.registries: list[Registry] = []
         self._commands: list[ServerCommands] = []
 
     def make(self, name: str, clock: SystemClock | None = None, beside: Sequence[RedisServer] = (), **record: Any) -> Registry:
-        commands, *others = (ServerCommands(UrlEndpoint(server.url), timeout_s=0.5) for server in (self.server, *beside))
+        commands, *others = (ServerCommands(UrlEndpoint(server.url), timeout_s=self.timeout_s) for server in (self.server, *beside))
         self._commands += [commands, *others]
         fields: Any = {"machine": f"host-{name}", "secret": "same", "link": f"unix:/run/{name}.sock", **record}
         me = NodeRecord(incarnation=name * 12, version="test", **fields)
-        registry = Registry(commands, self.prefix, me, clock or SystemClock(), beside=others, tuning=QUICK)
+        registry = Registry(commands, self.prefix, me, clock or SystemClock(), beside=others, tuning=self.tuning)
         self.registries.append(registry)
         return registry
 
@@ -68,6 +74,13 @@ class House:
 @pytest.fixture
 async def house(shared_redis: Callable[[str], RedisServer], request: pytest.FixtureRequest) -> AsyncIterator[House]:
     made = House(shared_redis("redis"), request.node.name.replace("[", ".").replace("]", "")[-60:])
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def patient(shared_redis: Callable[[str], RedisServer], request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    made = House(shared_redis("redis"), request.node.name[-60:], tuning=PATIENT, timeout_s=30)
     yield made
     await made.close()
 
@@ -252,31 +265,33 @@ async def test_a_node_that_was_killed_starts_again_at_once(house: House) -> None
     await house.start("b", link="ws://10.0.0.1:9080", machine="here")
 
 
-async def test_a_node_with_another_list_of_redis_is_refused(house: House) -> None:
-    await house.start("a", redis="2 aaaa")
-    assert (await refused(house, "b", redis="3 bbbb")).startswith("redis_url: expected the list of node aaaaaaaaaaaa on host-a, since each")
-    assert "got 3 where that has 2: write the same URLs on all nodes" in await refused(house, "b", redis="3 bbbb")
-    assert "got 2, of which some have other names there" in await refused(house, "b", redis="2 bbbb")
-    await house.start("b", redis="2 aaaa")
-    await house.start("c")  # an earlier version does not tell
+async def test_a_node_with_another_list_of_redis_is_refused(patient: House) -> None:
+    await patient.start("a", redis="2 aaaa")
+    assert (await refused(patient, "b", redis="3 bbbb")).startswith(
+        "redis_url: expected the list of node aaaaaaaaaaaa on host-a, since each"
+    )
+    assert "got 3 where that has 2: write the same URLs on all nodes" in await refused(patient, "b", redis="3 bbbb")
+    assert "got 2, of which some have other names there" in await refused(patient, "b", redis="2 bbbb")
+    await patient.start("b", redis="2 aaaa")
+    await patient.start("c")  # an earlier version does not tell
 
 
 async def test_a_node_whose_list_has_its_registry_on_another_server_is_refused(
-    house: House, redis_process: Callable[..., RedisServer]
+    patient: House, redis_process: Callable[..., RedisServer]
 ) -> None:
     """The lists have one server in common, and it is the home of the registry in one of them alone."""
-    there = House(redis_process("redis"), house.prefix)
-    one = await house.start("a", redis="1")
-    assert "got 2 where that has 1" in await refused(there, "b", beside=[house.server], redis="2 bbbb")
+    there = House(redis_process("redis"), patient.prefix, tuning=PATIENT, timeout_s=30)
+    one = await patient.start("a", redis="1")
+    assert "got 2 where that has 1" in await refused(there, "b", beside=[patient.server], redis="2 bbbb")
     await one.leave()
-    await there.start("c", beside=[house.server], redis="2 bbbb")
-    assert "got 1 where that has 2" in await refused(house, "d", redis="1")
+    await there.start("c", beside=[patient.server], redis="2 bbbb")
+    assert "got 1 where that has 2" in await refused(patient, "d", redis="1")
     await there.close()
 
 
-async def test_nodes_with_different_lists_that_start_at_once_tell_it(house: House, redis_process: Callable[..., RedisServer]) -> None:
-    there = House(redis_process("redis"), house.prefix)
-    one, two = house.make("a", redis="1"), there.make("b", beside=[house.server], redis="2 bbbb")
+async def test_nodes_with_different_lists_that_start_at_once_tell_it(patient: House, redis_process: Callable[..., RedisServer]) -> None:
+    there = House(redis_process("redis"), patient.prefix, tuning=PATIENT, timeout_s=30)
+    one, two = patient.make("a", redis="1"), there.make("b", beside=[patient.server], redis="2 bbbb")
     for registry in (one, two):
         await registry.start()
     for registry in (one, two):
@@ -287,20 +302,20 @@ async def test_nodes_with_different_lists_that_start_at_once_tell_it(house: Hous
     await there.close()
 
 
-async def test_a_list_is_looked_at_before_anything_is_written(house: House) -> None:
-    await house.start("a", redis="2 aaaa")
+async def test_a_list_is_looked_at_before_anything_is_written(patient: House) -> None:
+    await patient.start("a", redis="2 aaaa")
     with pytest.raises(MisfitError, match="redis_url: expected the list"):
-        await house.make("b", redis="3 bbbb").look_at_list()
-    with_same = house.make("c", redis="2 aaaa", secret="another")
+        await patient.make("b", redis="3 bbbb").look_at_list()
+    with_same = patient.make("c", redis="2 aaaa", secret="another")
     await with_same.look_at_list()  # what else does not fit is found when it starts
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
-async def test_nodes_that_share_a_folder(house: House, tmp_path: Path) -> None:
+async def test_nodes_that_share_a_folder(patient: House, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        registry = house.make(name)
+        registry = patient.make(name)
         registry.share("messaging.media_dir", tmp_path / "media")
         await registry.start()
         await registry.join()
@@ -308,8 +323,8 @@ async def test_nodes_that_share_a_folder(house: House, tmp_path: Path) -> None:
     assert (tmp_path / "media" / MARKER).exists()
 
 
-async def test_a_node_with_another_folder_is_refused(house: House, tmp_path: Path) -> None:
-    first, second = house.make("a"), house.make("b")
+async def test_a_node_with_another_folder_is_refused(patient: House, tmp_path: Path) -> None:
+    first, second = patient.make("a"), patient.make("b")
     first.share("messaging.media_dir", tmp_path / "one")
     second.share("messaging.media_dir", tmp_path / "two")
     await first.start()
@@ -320,9 +335,9 @@ async def test_a_node_with_another_folder_is_refused(house: House, tmp_path: Pat
         await second.start()
 
 
-async def test_a_folder_that_one_node_has_alone_is_told_and_refused_to_none(house: House, tmp_path: Path) -> None:
+async def test_a_folder_that_one_node_has_alone_is_told_and_refused_to_none(patient: House, tmp_path: Path) -> None:
     """So nodes can be restarted one by one with a new setting."""
-    first, second = house.make("a"), house.make("b")
+    first, second = patient.make("a"), patient.make("b")
     first.share("messaging.media_dir", None)
     second.share("messaging.media_dir", tmp_path)
     for registry in (first, second):
@@ -330,7 +345,7 @@ async def test_a_folder_that_one_node_has_alone_is_told_and_refused_to_none(hous
         await registry.join()
     for registry in (first, second):
         await until_told(registry, "messaging.media_dir: expected the same folder on all nodes, got none on node aaaaaaaaaaaa on host-a")
-    await house.start("c")  # a stat server, or an earlier version, has no such folder
+    await patient.start("c")  # a stat server, or an earlier version, has no such folder
     await first.leave()
     await until(lambda: "a" * 12 not in second.live())
     assert await second.trouble() is None
