@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from channels.auth.retention import AuthRetention
 from channels.auth.routes_pages import Pages
 from channels.auth.routes_tokens import create_token_router, create_well_known_router
 from channels.auth.routes_users import create_user_router
@@ -32,5 +33,6 @@ def build(context: Context) -> Parts:
             create_well_known_router(service, context.hosts),
         ],
         routes=Pages(service, context.hosts, signer).routes(),
+        services=[AuthRetention(context.transactions, context.clock, settings, service.counters)],
         counters={"auth": service.counters},
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from channels.auth.counters import AuthCounters
 from channels.auth.settings import AuthSettings
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal
@@ -30,24 +30,6 @@ from hub.storage.transactions import Transactions
 
 GRANTS: Final = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN, Grant.CLIENT_CREDENTIALS, Grant.PASSWORD)
 """The grants that the discovery documents name."""
-
-
-@dataclass(slots=True)
-class AuthCounters:
-    """What the Authentication API counts; ``/metrics`` reads them."""
-
-    sign_ins: int = 0
-    """Sign-ins by name and password that succeeded."""
-    sign_ins_failed: int = 0
-    """Sign-ins with a wrong tenant, name or password."""
-    codes: int = 0
-    """Authorization codes that were given out."""
-    tokens: int = 0
-    """Answers of the token endpoint with tokens."""
-    tokens_refused: int = 0
-    """Answers of the token endpoint that refuse."""
-    sign_outs: int = 0
-    """Tokens and sign-ins that their users ended."""
 
 
 class WrongPasswordError(Exception):

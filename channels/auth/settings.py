@@ -20,6 +20,9 @@ class AuthSettings(BaseModel):
     )
     token_requests_per_s: int = Field(20, ge=0, description="Requests of one client to the token endpoint in a second; 0: no limit.")
     tenant_token_requests_per_s: int = Field(100, ge=0, description="The same of one tenant.")
+    max_families: int = Field(
+        100_000, ge=1, description="Families of tokens that a tenant may have; of more, those end that were not used for the longest time."
+    )
     pages_per_s: int = Field(10, ge=0, description="Sign-in pages and sign-ins of one address in a second; 0: no limit.")
     request_s: int = Field(600, ge=60, le=3600, description="Seconds for which a sign-in page can be submitted.")
     remember_days: int = Field(30, ge=1, le=30, description="Days for which a browser stays signed in if its user wishes so.")

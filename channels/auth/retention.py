@@ -1,0 +1,80 @@
+"""Removes codes, tokens and families that have ended, the notes of old changes, and the families that a tenant has too many of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from channels.auth.counters import AuthCounters
+from channels.auth.settings import AuthSettings
+from hub.background import RetentionJob
+from hub.core.ports import Clock
+from hub.security.changes import Kind
+from hub.security.directory import SIGN_IN_KEPT_MS
+from hub.security.queries import begin_change, note_change
+from hub.storage.transactions import Transaction, Transactions, marks
+
+EVERY_S: Final = 300.0
+
+MAX_AT_ONCE: Final = 500
+"""Rows that one transaction removes at most. Other transactions run between two of them."""
+
+CODES_KEPT_MS: Final = 86_400_000
+"""For how long a code stays after its end, so that one that comes again is known, and ends what came of it."""
+
+_OLD: Final = (
+    ("codes", "hash", "expires_ms < ?", CODES_KEPT_MS),
+    ("tokens", "id", "family IS NOT NULL AND expires_ms < ?", 0),
+    ("refresh_tokens", "hash", "expires_ms < ?", 0),
+    ("families", "id", "expires_ms < ?", 0),
+    ("revocations", "number", "at_ms < ?", SIGN_IN_KEPT_MS),
+)
+"""Of each table its key, which rows go, and how long after their time."""
+
+
+class AuthRetention(RetentionJob):
+    """Removes what has ended every few minutes, for the first time at the start."""
+
+    def __init__(self, transactions: Transactions, clock: Clock, settings: AuthSettings, counters: AuthCounters) -> None:
+        super().__init__("auth.retention", period_s=EVERY_S, failed="auth_not_trimmed")
+        self._transactions = transactions
+        self._clock = clock
+        self._settings = settings
+        self._counters = counters
+
+    async def trim(self) -> int:
+        """Remove now what has ended. Returns how many rows were removed, without those that went with their families.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        now_ms = self._clock.wall_ms()
+        total = 0
+        for table, key, which, kept_ms in _OLD:
+            query = f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {which} LIMIT ?) RETURNING {key}"  # noqa: S608  the names above
+            parameters = (now_ms - kept_ms, MAX_AT_ONCE)
+            while removed := len(await self._transactions.write(lambda tx, of=query, to=parameters: tx.rows(of, to))):  # type: ignore[misc]
+                total += removed
+        for tenant in await self._tenants():
+            while removed := await self._transactions.write(lambda tx, of=tenant: self._drop_idle(tx, of, now_ms)):  # type: ignore[misc]
+                self._counters.families_dropped += removed
+                total += removed
+        return total
+
+    async def _tenants(self) -> list[str]:
+        """The tenants with more families than they may have."""
+        query = "SELECT tenant FROM families GROUP BY tenant HAVING count(*) > ?"
+        return [tenant for (tenant,) in await self._transactions.read(lambda tx: tx.rows(query, (self._settings.max_families,)))]
+
+    def _drop_idle(self, tx: Transaction, tenant: str, now_ms: int) -> int:
+        """End some of the families that were not used for the longest time, of those that are too many."""
+        begin_change(tx)
+        count = tx.row("SELECT count(*) FROM families WHERE tenant = ?", (tenant,))
+        assert count is not None
+        excess = min(count[0] - self._settings.max_families, MAX_AT_ONCE)
+        if excess <= 0:
+            return 0
+        oldest = [each for (each,) in tx.rows("SELECT id FROM families WHERE tenant = ? ORDER BY used_ms, id LIMIT ?", (tenant, excess))]
+        tx.run(f"DELETE FROM families WHERE id IN ({marks(oldest)})", oldest)  # noqa: S608  placeholders
+        for each in oldest:
+            note_change(tx, Kind.FAMILY, each, now_ms)
+        return len(oldest)
