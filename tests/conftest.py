@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import structlog
 import typer.testing
 
+from tests.support.browser import NOT_INSTALLED, chromium
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
 from tests.support.redis_server import RedisServer, why_no_redis
@@ -41,11 +41,6 @@ Each client of httpx, and each process, would read the some 150 authorities of t
 HubFactory = Callable[..., HubProcess]
 
 
-def chromium() -> str | None:
-    """The path of Debian's Chromium, or None."""
-    return shutil.which("chromium")
-
-
 def pytest_configure() -> None:
     """Read few certificates, and log exceptions plainly: by default structlog has rich draw each frame with its variables, which takes up
     to a second.
@@ -62,7 +57,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("node") and (why := why_no_node()):
         pytest.skip(why)
     if item.get_closest_marker("browser") and chromium() is None:
-        pytest.skip("Chromium is not installed: Debian's package is chromium")
+        pytest.skip(NOT_INSTALLED)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
 from tests.clients.foreign import TOKEN, Connect, Kind
-from tests.conftest import chromium
+from tests.support.browser import FLAGS, chromium
 from tests.support.hub_process import HubProcess
 from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
 
@@ -21,18 +22,6 @@ NodeFactory = Callable[[str], Puppet]
 
 PAGE_FOLDER = Path(__file__).with_name("browser")
 LIBRARY_FOLDERS = {"lib": NODE_FOLDER / "node_modules" / "cometd", "faye": NODE_FOLDER / "node_modules" / "faye" / "client"}
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",  # Chromium refuses to run its sandbox as root, as CI does
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # a page that the test fulfils itself comes from no address, which these checks take for a foreign network
-    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-]
 
 _channels = itertools.count()
 
@@ -92,16 +81,16 @@ def node() -> Iterator[NodeFactory]:
         process.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
+    """One Chromium for all tests of a worker that run in the session's event loop: each has a profile of its own."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def browser_context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A fresh profile: no cookies, nothing cached."""
     context = await browser.new_context()

@@ -10,7 +10,7 @@ from tests.clients.raw import RawSession
 from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.node]
+pytestmark = [pytest.mark.browser, pytest.mark.node, pytest.mark.asyncio(loop_scope="session")]
 
 PATIENCE_MS = 30_000
 """How long a page may take on a machine that does much else."""

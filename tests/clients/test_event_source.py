@@ -15,7 +15,7 @@ from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
 from tests.support.network import Network
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 LOG = {"HUB_REPLAY__CHANNELS": "/log/**"}
 WITHIN_S = 30.0

@@ -11,10 +11,9 @@ from typing import Final
 
 from playwright.sync_api import BrowserContext, Route, sync_playwright
 
-from tests.clients.conftest import CHROMIUM_FLAGS
-from tests.conftest import chromium
 from tests.docs.examples import ROOT, Example
 from tests.docs.terminal import BLOCK_S, ExampleError, check_output
+from tests.support.browser import FLAGS, chromium
 
 _COMETD: Final = ROOT / "tests/clients/node/node_modules/cometd"
 _PAGE: Final = "guide"
@@ -28,7 +27,7 @@ _FRAME: Final = """<!doctype html>
 def browser_context() -> Iterator[BrowserContext]:
     """A fresh profile of Debian's Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         try:
             yield browser.new_context()
         finally:

@@ -15,11 +15,12 @@ from typing import Final
 import pytest
 from playwright.sync_api import BrowserContext
 
-from tests.conftest import SMALL_CENTRE, chromium
+from tests.conftest import SMALL_CENTRE
 from tests.docs.browser import browser_context, run_in_browser
 from tests.docs.examples import ROOT, Example, examples_of, indented_blocks, pages
 from tests.docs.terminal import ExampleError, Terminal
 from tests.hub.storage.backends import Postgres, postgres
+from tests.support.browser import NOT_INSTALLED, chromium
 from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 from tests.support.puppet import why_no_node
 
@@ -142,7 +143,7 @@ def test_examples(page: str, tmp_path: Path, stack: ExitStack, request: pytest.F
         pytest.skip(f"{', '.join(missing)} not installed")
     if any(example.language in {"js", "html"} and "skip" not in example.directives for example in examples):
         if chromium() is None:
-            pytest.skip("Chromium is not installed: Debian's package is chromium")
+            pytest.skip(NOT_INSTALLED)
         if why := why_no_node():
             pytest.skip(why)
     serves = any(_SERVES.search(example.text) and "skip" not in example.directives for example in examples)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from tests.channels.messaging.support import API, CALLERS, MAIL, SMS, Exchange, mail_to, receipt, text_from, text_to
+from tests.channels.messaging.support import API, CALLERS, MAIL, SMS, WITHIN_S, Exchange, mail_to, receipt, text_from, text_to
 
 
 async def test_a_channel_from_beginning_to_end(exchange: Exchange) -> None:
@@ -120,9 +121,15 @@ async def test_what_waits_for_a_channel_that_is_removed_is_dead(exchange: Exchan
     await exchange.rest("PATCH", f"/{SMS}", {"enabled": False})
     identifier = await exchange.go(text_to())
     await exchange.told(identifier, "accepted")
+
+    async def deliveries() -> list[Any]:
+        return await exchange.transactions.read(lambda tx: list(tx.rows("SELECT state, error FROM deliveries")))
+
+    async with asyncio.timeout(WITHIN_S):  # it waits only once the outbox has made a delivery of it
+        while not await deliveries():
+            await asyncio.sleep(0.005)
     await exchange.rest("DELETE", f"/{SMS}")
-    rows = await exchange.transactions.read(lambda tx: tx.rows("SELECT state, error FROM deliveries"))
-    assert rows == [("dead", "the endpoint was removed")]
+    assert await deliveries() == [("dead", "the endpoint was removed")]
     assert exchange.receiver.got == []
 
 

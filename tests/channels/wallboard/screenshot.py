@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-)  # fmt: skip
+from tests.support.browser import FLAGS, chromium
 
 
 def screenshot(url: str, out: Path, *, size: tuple[int, int], light: bool, token: str | None, settle_s: float, whole: bool = False) -> None:
     """Open the page, sign in when it asks and a token is given, wait until it is live, and write a PNG."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         width, height = size
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light" if light else "dark")
         page.goto(url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from channels.wallboard.settings import WallboardSettings
 from tests.channels.wallboard.fake import COOKIE, TOKEN, FakeHub
-from tests.channels.wallboard.screenshot import ARGUMENTS
 from tests.conftest import HubFactory
+from tests.support.browser import FLAGS, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +32,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         browser.close()
 
