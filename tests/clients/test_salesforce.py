@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.clients.conftest import NodeFactory
 from tests.clients.raw import RawSession
 from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
-from tests.support.puppet import NODE_FOLDER
+from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
 
 LOG = {"HUB_REPLAY__CHANNELS": "/log/**"}
 ALL = -2
@@ -35,30 +35,35 @@ def number_of(data: dict[str, Any]) -> int:
     return int(data["sobject"]["number"])
 
 
-@pytest.mark.node
-@pytest.mark.parametrize("library", ["jsforce", "jsforce1"])
-def test_jsforce(hub: HubProcess, node: NodeFactory, library: str, channel: str) -> None:
+@pytest.fixture(params=["jsforce", "jsforce1"])
+def jsforce(request: pytest.FixtureRequest, hub: HubProcess, shared_process: Callable[..., PuppetProcess]) -> Iterator[list[Puppet]]:
+    """Three clients that have loaded their library, which may take longer than a publisher's session lasts. They leave with the test."""
+    library = request.param
     if not (NODE_FOLDER / "node_modules" / library).is_dir():
         pytest.skip(f"the package {library} of tests/clients/node is not installed: run `make test`")
+    clients = [shared_process("jsforce.mjs").client() for _ in range(3)]
+    for each in clients:
+        each.call("open", {"url": hub.url, "library": library, "token": HubProcess.token})
+    yield clients
+    for each in clients:
+        each.drop()
+
+
+@pytest.mark.node
+def test_jsforce(hub: HubProcess, jsforce: list[Puppet], channel: str) -> None:
     name = f"/log{channel}"
-    options = {"url": hub.url, "library": library, "token": HubProcess.token}
+    client, later, plain = jsforce
     with RawSession(hub) as publisher:
         for number in range(3):
             publisher.publish_text(name, told(number))
-        client = node("jsforce.mjs")
-        client.call("open", options)
         assert client.call("subscribe", name, ALL)["successful"]
         kept = [client.message()["data"] for _ in range(3)]
         assert [number_of(data) for data in kept] == [0, 1, 2]
         publisher.publish_text(name, told(3))
         assert number_of(client.message()["data"]) == 3
-        later = node("jsforce.mjs")
-        later.call("open", options)
         assert later.call("subscribe", name, kept[1]["event"]["replayId"])["successful"]
         assert [number_of(later.message()["data"]) for _ in range(2)] == [2, 3]
         assert client.waiting("message") == []
-        plain = node("jsforce.mjs")
-        plain.call("open", options)
         assert plain.call("subscribe", name, None)["successful"]
         publisher.publish_text(name, told(4))
         assert number_of(plain.message()["data"]) == 4  # it has the position, though it did not ask for it
