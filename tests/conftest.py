@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 import typer.testing
+from hypothesis import settings
 
 from tests.support.browser import NOT_INSTALLED, chromium
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
@@ -48,6 +49,9 @@ def pytest_configure() -> None:
     os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
     # its runner would read the signatures of all commands again for each one that is run: a third of the CPU of their tests
     typer.testing._get_command = lru_cache(maxsize=16)(typer.testing._get_command)
+    # how long an example takes is no matter of the tests: a machine that does much else is slow
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
     renderer = structlog.get_config()["processors"][-1]
     renderer.exception_formatter = structlog.dev.plain_traceback
 
