@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from bench.comeback import comeback
+from bench.crossing import crossing
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
 from bench.peers.servers import STARTS
@@ -453,5 +454,6 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "workers": workers,
     "comeback": comeback,
     "relayed": relayed,
+    "crossing": crossing,
     "peers": peers,
 }
