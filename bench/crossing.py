@@ -24,6 +24,9 @@ from tests.support.redis_server import RedisServer, persistence, why_no_redis
 TENANT = "demo"
 """That of clients without a credential."""
 
+PUBLISHERS = 10
+"""In turns: the messages of one client wait for each other, on a log channel for the answer of Redis."""
+
 INTERVAL_US = 1_000
 MANY = 8_000
 """Messages a second that one node publishes and another receives."""
@@ -55,7 +58,7 @@ class _Nodes:
                 pin(hub.pid, self.hubs.index(hub) % (os.cpu_count() or 1))
                 for kind_, channel in (("e", "/bench/e"), ("l", f"{LOG}l")):
                     self.generator("open", group=f"{kind_}{name}", count=1, channel=channel, **hub.subscribers("bayeux-ws"))
-            self.generator("open", group="p", count=1, **self.hubs[0].publishers())
+            self.generator("open", group="p", count=PUBLISHERS, **self.hubs[0].publishers())
         except BaseException:
             self.close()
             raise
