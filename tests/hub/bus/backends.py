@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +28,25 @@ from tests.world import ManualClock
 WITHIN_S = 10.0
 """The longest time that a test waits for an expected event, in seconds."""
 
-QUICK = Tuning(subscribe_s=0.5, linger_s=0, append_s=0.5, reconnect_s=(0.01, 0.05), resync_s=0)
-"""Short times of the bus over Redis, for tests."""
+QUICK = Tuning(subscribe_s=WITHIN_S, linger_s=0, append_s=WITHIN_S, reconnect_s=(0.01, 0.05), resync_s=0, liveness_s=30)
+"""Times of the bus over Redis, for tests. Its limits are long: what a loaded machine does late is not a fault."""
+
+
+class Patience:
+    """The times of a bus. A test may shorten its limits where nothing can come."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._patient = tuning
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tuning, name)
+
+    def end(self) -> None:
+        self._tuning = replace(self._patient, subscribe_s=0.2, append_s=0.2)
+
+    def begin(self) -> None:
+        self._tuning = self._patient
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -72,8 +90,12 @@ class Nodes(Protocol):
 
     async def release(self) -> None: ...
 
+    def end_patience(self) -> None:
+        """Shorten the limits of B until its connection is mended."""
+        ...
+
     async def cut(self) -> None:
-        """Break the connection of B."""
+        """Break the connection of B, and end its patience."""
         ...
 
     async def mend(self) -> None:
@@ -130,6 +152,9 @@ class NodesInMemory:
     async def release(self) -> None:
         self.b.hurry()
 
+    def end_patience(self) -> None:
+        pass
+
     async def cut(self) -> None:
         self.b.cut()
 
@@ -161,6 +186,7 @@ class StartedBus(RedisBus):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.repeats = False
+        self.patience = options.get("tuning")
         self.hears_by: Endpoint | None = None
         """The endpoint of the subscribers, if it differs from that of the commands."""
 
@@ -226,7 +252,7 @@ class OverRedis:
         return RedisChannelLog(self.servers[-1], self.names, retention, scripts=CLOCKED, guard_us=0)
 
     def make_bus(self, log: RedisChannelLog, node: str) -> StartedBus:
-        return StartedBus(log._servers, log, self.names, node=node, scripts=CLOCKED, guard_us=0, tuning=self.tuning)
+        return StartedBus(log._servers, log, self.names, node=node, scripts=CLOCKED, guard_us=0, tuning=Patience(self.tuning))
 
     async def call(self, *command: Any) -> Any:
         """Send a command to the server of tenant ``t``."""
@@ -283,7 +309,11 @@ class NodesOverRedis(OverRedis):
     async def release(self) -> None:
         self.gate.release()
 
+    def end_patience(self) -> None:
+        self.b.patience.end()
+
     async def cut(self) -> None:
+        self.end_patience()
         if self.b._subscriptions is not None:
             await until(lambda: self.b.connected)
         self.gate.cut()
@@ -291,6 +321,7 @@ class NodesOverRedis(OverRedis):
             await until(lambda: not self.b.connected)
 
     async def mend(self) -> None:
+        self.b.patience.begin()
         self.gate.mend()
         await self.settle()
 

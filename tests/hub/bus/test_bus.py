@@ -341,6 +341,7 @@ async def test_a_node_without_a_connection_says_so(pair: Pair) -> None:
 
 
 async def test_a_connection_that_breaks_ends_the_subscription_under_way(pair: Pair) -> None:
+    pair.nodes.end_patience()
     await pair.nodes.hold("answers")
     subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)

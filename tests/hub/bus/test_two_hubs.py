@@ -191,7 +191,7 @@ async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told(hubs: 
     await hubs.nodes.mend()
     await hubs.arrived(world)
     assert (session.ended, plain.ended) == (True, False)
-    assert world.hub.counters.gaps == 2  # the one of events and states, too
+    assert world.hub.counters.gaps >= 2  # and one of events and states for each connection that B lost, or left for another server
     (outcome,) = await resume(world, world.session("again"), heard_until, "/log/orders")
     assert not outcome.recovered
 

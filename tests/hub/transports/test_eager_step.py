@@ -22,6 +22,7 @@ from hub.transports.runtime import AsyncioLoop, SystemClock
 from hub.transports.socket import Socket
 from hub.transports.uvicorn_protocol import MAX_EAGER_FRAMES, HubWebSocketProtocol
 from tests.hub.transports.harness import RawClient, listening, socket_app
+from tests.world import take_turns
 
 TEXT = 0x81
 Receive = Callable[[bytes], Any]
@@ -289,6 +290,7 @@ async def test_many_in_one_read_do_not_hold_the_loop(monkeypatch: pytest.MonkeyP
         client.writer.write(frame(b"first"))
         while not log.got:
             await asyncio.sleep(0.001)
+        await take_turns()  # until the conversation waits for the next frame
         client.writer.write(b"".join(frame(b"%d" % number) for number in range(1000)))
         while len(log.got) < 1001:
             await asyncio.sleep(0.001)

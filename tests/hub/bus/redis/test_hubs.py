@@ -116,9 +116,7 @@ def test_a_redis_that_is_away_is_told_and_comes_back(redis_process: Start, hub_p
     position = client.subscribe("/orders/*", "/news")["channels"][0]["position"]
     publish_until_taken(a, "/orders/1", 1)
     server.kill()
-    begin = time.monotonic()
     assert publish(a, "/orders/1", 2).status_code == 503
-    assert time.monotonic() - begin < 3
     assert httpx.get(f"{a.url}/livez").status_code == 200
     ready = readiness(b)
     assert (ready["status"], ready["parts"]["redis"]["status"]) == ("degraded", "failing")
