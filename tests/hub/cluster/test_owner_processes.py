@@ -119,13 +119,13 @@ def test_a_frozen_owner_that_wakes_can_neither_write_nor_be_heard(make: Callable
 def test_a_database_that_restarts_refuses_events_and_loses_none(make: Callable[..., Hub], server: Postgres) -> None:
     hub = make(2)
     hub.nodes[0].feed(*hub.call())
-    hub.owner()
+    owner = hub.owner()
     load = Load(hub, hub.nodes)
     wait_until(lambda: load.calls > 10)
     server.halt()
     try:
         wait_until(lambda: load.refused > 0)
-        time.sleep(3)  # longer than an owner goes on without its lease
+        wait_until(lambda: '"lease_lost"' in owner.log_path.read_text())
     finally:
         server.resume()
     before = load.calls
@@ -135,19 +135,19 @@ def test_a_database_that_restarts_refuses_events_and_loses_none(make: Callable[.
 
 
 def test_a_node_that_stops_hands_its_tenants_over_at_once(make: Callable[..., Hub]) -> None:
-    hub = make(2, HUB_OWNERSHIP__TERM_S="60", HUB_OWNERSHIP__GIVE_UP_S="50", HUB_OWNERSHIP__LOOK_S="30")
+    # nobody waits for the end of the lease or for the next look: a test would end before
+    hub = make(2, HUB_OWNERSHIP__TERM_S="3600", HUB_OWNERSHIP__GIVE_UP_S="3000", HUB_OWNERSHIP__LOOK_S="60")
     hub.nodes[0].feed(*hub.call())
     owner = hub.owner()
     (other,) = hub.others(owner)
     watcher = Watcher(other)
     wait_until(lambda: watcher.states == ["AVAILABLE"])
-    began = time.monotonic()
     stopping = threading.Thread(target=owner.stop)
     stopping.start()
-    wait_until(lambda: watcher.states == ["AVAILABLE", "UNAVAILABLE", "AVAILABLE"], within_s=20)
+    wait_until(lambda: watcher.states == ["AVAILABLE", "UNAVAILABLE", "AVAILABLE"], within_s=50)
     assert inbound_calls(other) == 1
     stopping.join(WITHIN_S)
-    assert time.monotonic() - began < 25, "nobody waited for a lease of 60 s, or 30 s for the next look"
+    assert not stopping.is_alive()
     other.feed(*hub.call())
     assert inbound_calls(other) == 2
     watcher.close()
