@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from hub.bus.interface import Bus, Receiver
 from hub.bus.memory import MemoryBus
 from hub.bus.redis.bus import RedisBus
+from hub.bus.redis.connection import ConnectionLostError
 from hub.bus.redis.heard import Mode
 from hub.bus.redis.subscriber import Subscriber
 from hub.bus.redis.tuning import Tuning
@@ -222,18 +223,31 @@ class StartedBus(RedisBus):
         subscribers = self._heard.subscribers.values()
         return bool(subscribers) and all(subscriber.connection is not None for subscriber in subscribers)
 
+    def _settled(self) -> bool:
+        heard = self._heard
+        return self.connected and not heard._moving and all(each.mode is Mode.DIRECT for each in heard._tenants.values())
+
+    async def _answered(self) -> bool:
+        """Ask on each connection, behind everything that was published before; returns whether they are still the bus's afterwards. In a
+        Cluster a connection is left when the map, read anew, names its server otherwise.
+        """
+        connections = [subscriber.connection for subscriber in self._heard.subscribers.values()]
+        try:
+            for connection in connections:
+                assert connection is not None
+                await connection.ask((b"ROLE",))
+        except ConnectionLostError:
+            return False
+        return self._settled() and connections == [subscriber.connection for subscriber in self._heard.subscribers.values()]
+
     async def quiet(self) -> None:
         """Return when all waiting messages were sent, and all earlier messages have arrived."""
         if self._subscriptions is None:
             return
-        heard = self._heard
         await until(lambda: self.pending == 0)
-        await until(lambda: self.connected)
-        await until(lambda: not heard._moving and all(each.mode is Mode.DIRECT for each in heard._tenants.values()))
-        for subscriber in heard.subscribers.values():
-            assert subscriber.connection is not None
-            async with asyncio.timeout(WITHIN_S):
-                await subscriber.connection.ask((b"ROLE",))
+        async with asyncio.timeout(WITHIN_S):
+            while not (self._settled() and await self._answered()):
+                await asyncio.sleep(0.002)
         await asyncio.sleep(0)
 
 
