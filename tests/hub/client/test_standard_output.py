@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub_process import HUB_COMMAND, clean_environment, run_hub
+from tests.support.hub_process import HUB_COMMAND, clean_environment, hub_command, run_hub
 
 WITHIN_S = 60.0
 COMMANDS = {
@@ -29,9 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, command: str, redirection: str) -> tuple[int, str]:
+def run(folder: Path, program: Path, command: str, redirection: str) -> tuple[int, str]:
     """By a shell, which closes files: exit code and standard error."""
-    words = shlex.join([str(HUB_COMMAND), *COMMANDS[command]])
+    words = shlex.join([str(program), *COMMANDS[command]])
     done = subprocess.run(
         ["/bin/sh", "-c", f"{words} {redirection}"],
         cwd=folder,
@@ -50,7 +50,7 @@ def test_a_reader_that_has_gone(folder: Path, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)  # nobody ever reads
     done = subprocess.run(
-        [str(HUB_COMMAND), *COMMANDS[command]],
+        [str(hub_command()), *COMMANDS[command]],
         cwd=folder,
         env=clean_environment({"COLUMNS": "300"}),
         stdin=subprocess.DEVNULL,
@@ -66,10 +66,11 @@ def test_a_reader_that_has_gone(folder: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_standard_output_that_is_closed(folder: Path, command: str) -> None:
-    assert run(folder, command, ">&-") == (2, "hub: standard output is closed: there is nowhere to print to\n")
+    # started afresh: Python itself finds the file closed
+    assert run(folder, HUB_COMMAND, command, ">&-") == (2, "hub: standard output is closed: there is nowhere to print to\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_disk_that_is_full(folder: Path, command: str) -> None:
-    assert run(folder, command, "> /dev/full") == (2, "hub: standard output cannot be written: No space left on device\n")
+    assert run(folder, hub_command(), command, "> /dev/full") == (2, "hub: standard output cannot be written: No space left on device\n")
