@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
@@ -96,15 +97,31 @@ class House:
             yield response
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    settings = Settings(data_dir=tmp_path, demo=True, presence=PresenceSettings(channels=("/rooms/**",)))
+@asynccontextmanager
+async def house_of(folder: Path) -> AsyncIterator[House]:
+    settings = Settings(data_dir=folder, demo=True, presence=PresenceSettings(channels=("/rooms/**",)))
     node = Node(settings, [])
     async with (
         listening(node.app, lifespan=True) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=DEMO, timeout=BOUND_S) as rest,
     ):
         yield House(node, port, rest)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with house_of(tmp_path) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One hub for all that it refuses: that leaves no trace."""
+    async with house_of(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+on_shared = pytest.mark.asyncio(loop_scope="module")
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -186,6 +203,7 @@ async def test_sessions_are_chosen_by_what_they_are(house: House) -> None:
         assert await ids(cursor=first["cursor"]) == everybody[1:]
 
 
+@on_shared
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
@@ -202,8 +220,8 @@ async def test_sessions_are_chosen_by_what_they_are(house: House) -> None:
         ("/channels/", {}, "channel"),
     ],
 )
-async def test_a_wrong_parameter_is_400_and_named(house: House, path: str, query: dict[str, Any], field: str) -> None:
-    assert await house.refused(path, **query) == field
+async def test_a_wrong_parameter_is_400_and_named(shared: House, path: str, query: dict[str, Any], field: str) -> None:
+    assert await shared.refused(path, **query) == field
 
 
 def test_every_door_can_be_asked_for() -> None:

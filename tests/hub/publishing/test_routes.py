@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import connect as ws_connect
 
 from hub.client import BayeuxClient
@@ -134,6 +135,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One hub for all that it refuses: that leaves no trace."""
+    async with world_of(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+on_shared = pytest.mark.asyncio(loop_scope="module")
+
+
 async def heard(listener: AsyncIterator[Any], count: int) -> list[Any]:
     async with asyncio.timeout(BOUND_S):
         found = [await anext(listener) for _ in range(count)]
@@ -252,6 +263,7 @@ async def test_ids_are_bounded(tmp_path: Path) -> None:
         assert world.counters.ids_forgotten_early == 5
 
 
+@on_shared
 @pytest.mark.parametrize(
     ("message", "status", "field"),
     [
@@ -279,10 +291,10 @@ async def test_ids_are_bounded(tmp_path: Path) -> None:
         ({"channel": FREE, "data": 1, "to": "ana"}, 400, "to"),
     ],
 )
-async def test_a_message_that_is_refused(world: World, message: dict[str, Any], status: int, field: str) -> None:
-    assert await world.refused(message) == (status, field)
+async def test_a_message_that_is_refused(shared: World, message: dict[str, Any], status: int, field: str) -> None:
+    assert await shared.refused(message) == (status, field)
     # in a list, for itself
-    answer = await world.post([{"channel": FREE, "data": 1}, message, {"channel": LOG, "data": 2}])
+    answer = await shared.post([{"channel": FREE, "data": 1}, message, {"channel": LOG, "data": 2}])
     said = answer.json()
     assert (answer.status_code, said["status"]["code"], len(said["data"])) == (200, 2, 3)
     assert said["data"][0] == {}
@@ -291,10 +303,11 @@ async def test_a_message_that_is_refused(world: World, message: dict[str, Any], 
     assert {"expected", "got"} <= said["data"][1]["status"]["detail"].keys()
     assert set(said["data"][2]) == {"position"}
     # and where none is good, so is the answer
-    answer = await world.post([message, message])
+    answer = await shared.post([message, message])
     assert (answer.status_code, answer.json()["status"]["code"], len(answer.json()["data"])) == (status, status, 2)
 
 
+@on_shared
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
@@ -311,14 +324,15 @@ async def test_a_message_that_is_refused(world: World, message: dict[str, Any], 
         (b'{"channel":"/free/a","data":1e400}', 400, ""),
     ],
 )
-async def test_a_body_that_is_refused(world: World, body: bytes, status: int, field: str) -> None:
-    answer = await world.post(body)
+async def test_a_body_that_is_refused(shared: World, body: bytes, status: int, field: str) -> None:
+    answer = await shared.post(body)
     assert (answer.status_code, answer.json()["status"]["code"]) == (status, status)
     assert (answer.json()["status"]["detail"]["field"] == field) or not field
 
 
-async def test_elements_that_are_no_objects(world: World) -> None:
-    answer = await world.post([1, {"channel": FREE, "data": 1}, "x", None, []])
+@on_shared
+async def test_elements_that_are_no_objects(shared: World) -> None:
+    answer = await shared.post([1, {"channel": FREE, "data": 1}, "x", None, []])
     assert [each.get("status", {}).get("code") for each in answer.json()["data"]] == [400, None, 400, 400, 400]
 
 
