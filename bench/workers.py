@@ -2,6 +2,10 @@
 
 A machine with few cores runs generator, workers and Valkey on the same ones, so the rate is reckoned from CPU time: what a hub delivers in
 a second of its CPU, and what two workers deliver until the busier one has used a second of its own.
+
+With one message in flight each delivery is a frame. With more, what comes while a round of writing is under way leaves in the next
+one. Half as many clients make a round half as long, so fewer messages share a frame and the same deliveries take more of them, as long as a
+worker has time for that. The frames that a second of CPU writes tell what a worker could do when it has none to spare.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from tests.hub.storage.backends import running_postgres
 from tests.support.hub_process import HubProcess
 
 WORKERS = 2
+PUBLISHERS = 32
+"""Of either hub, in turns: so many that the kernel spreads them over both workers."""
 
 
 class _Workers:
@@ -72,7 +78,7 @@ def workers(size: Size) -> Result:
         with _two() as two:
             for group, port in (("o", one.port), ("t", two.port)):
                 generator("open", group=f"{group}s", count=size.clients, channel="/bench/0", proto="bayeux-ws", port=port, path="/cometd")
-                generator("open", group=f"{group}p", count=1, proto="bayeux-ws", port=port, path="/cometd", per=0)
+                generator("open", group=f"{group}p", count=PUBLISHERS, proto="bayeux-ws", port=port, path="/cometd", per=0)
             for window in (1, 20):
                 _rows(result, generator, one, two, size, messages * min(window, 5), window)
     finally:
@@ -94,10 +100,15 @@ def _rows(result: Result, generator: Generator, one: Hub, two: _Workers, size: S
     together = [answer["deliveries"] / max(answer["cpu_us_each"][:-1]) * 1e6 for _, answer in runs]
     share = [answer["cpu_us_each"][-1] / sum(answer["cpu_us_each"][:-1]) for _, answer in runs]
     ratio = median(t / o for t, o in zip(together, alone, strict=True))
+    frames_alone = [answer["frames"] / answer["cpu_us_each"][0] * 1e6 for answer, _ in runs]
+    frames_together = [answer["frames"] / max(answer["cpu_us_each"][:-1]) * 1e6 for _, answer in runs]
+    frames = median(t / o for t, o in zip(frames_together, frames_alone, strict=True))
     what = f"{size.clients:,} subscribers, {window} in flight"
     row = Row(what, f"deliveries/s of {WORKERS} workers, a core each", median(together), "")
     result.rows += [
         Row(what, "deliveries/s of one hub, a core", median(alone), ""),
         goal(row, size, f"at least {0.85 * WORKERS:g} x one's: {ratio:.2f}", ratio >= 0.85 * WORKERS),
+        Row(what, "frames/s of one hub, a core", median(frames_alone), ""),
+        Row(what, f"frames/s of {WORKERS} workers, a core each: {frames:.2f} x one's", median(frames_together), ""),
         Row(what, "Valkey's CPU beside that of the workers", 100 * median(share), "%"),
     ]
