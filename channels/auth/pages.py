@@ -124,7 +124,7 @@ def _page(title: str, body: str, status: int, *, form_action: str | None, frames
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
+        "Referrer-Policy": "same-origin",  # with no-referrer, browsers send a form without its origin (Fetch section 3.3)
         "X-Content-Type-Options": "nosniff",
     }
     if not frames:

@@ -52,7 +52,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
         endpoint = service.token_endpoint(f"{hosts.base_url(request.scope)}{BASE}")
         try:
             client = await _client(service, request, asked)
-            if not (service.limits.clients.allows(client.id) and service.limits.tenants.allows(client.tenant)):
+            if not service.limits.allow(client, asked.address):
                 raise ApiError(429, "too many requests of this client; try again in a second", headers={"Retry-After": "1"})
             issued = await endpoint.answer(asked)
         except OAuthError:

@@ -19,7 +19,7 @@ from hub.security.grants_store import GrantsStore
 from hub.security.oauth.authorization import AuthorizationRequest
 from hub.security.oauth.claims import Privileges, id_token
 from hub.security.oauth.keys import RS256
-from hub.security.oauth.models import Code, Grant, Person
+from hub.security.oauth.models import Client, Code, Grant, Person
 from hub.security.oauth.ports import Shown
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint
 from hub.security.passwords import hash_password, verify_password
@@ -106,9 +106,13 @@ class AuthService:
         return None
 
     async def signed_in(self, scope: Any) -> tuple[Person, int, Credential] | None:
-        """The user who is signed in in a browser, and since when, in seconds since 1970 UTC."""
+        """The user who signed in in a browser with a password, and since when, in seconds since 1970 UTC.
+
+        A browser may also be signed in with a token (``POST /api/v1/sign-in``). That is no user's sign-in: a token may be limited to some
+        scopes and roles, and the next one that a client gets must not allow more.
+        """
         found = await self.gate.signed_in(scope)
-        if found is None:
+        if found is None or not found[1].id.startswith("user:"):
             return None
         sign_in_of, credential = found
         person = await self.person_of(credential)
@@ -188,3 +192,13 @@ class Limits:
         self.clients = RateLimit(clock, settings.token_requests_per_s)
         self.tenants = RateLimit(clock, settings.tenant_token_requests_per_s)
         self.pages = RateLimit(clock, settings.pages_per_s)
+
+    def allow(self, client: Client, address: str) -> bool:
+        """Whether a client may ask for tokens once more now.
+
+        Everybody can read the id of a public client, so its requests are counted by address: nobody can use up what its users may ask for.
+        A client that has proved who it is counts for itself and for its tenant.
+        """
+        if client.public:
+            return self.clients.allows(f"{client.id}\x00{address}")
+        return self.clients.allows(client.id) and self.tenants.allows(client.tenant)

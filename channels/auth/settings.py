@@ -18,8 +18,10 @@ class AuthSettings(BaseModel):
         description="A refresh token that comes a second time within these seconds is refused, but does not end its family: for clients in "
         "two tabs of a browser.",
     )
-    token_requests_per_s: int = Field(20, ge=0, description="Requests of one client to the token endpoint in a second; 0: no limit.")
-    tenant_token_requests_per_s: int = Field(100, ge=0, description="The same of one tenant.")
+    token_requests_per_s: int = Field(
+        20, ge=0, description="Requests of one client to the token endpoint in a second, of a public one from each address; 0: no limit."
+    )
+    tenant_token_requests_per_s: int = Field(100, ge=0, description="The same of all clients with a secret of one tenant.")
     max_families: int = Field(
         100_000, ge=1, description="Families of tokens that a tenant may have; of more, those end that were not used for the longest time."
     )

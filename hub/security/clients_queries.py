@@ -16,6 +16,10 @@ _COLUMNS: Final = (
 CLIENTS: Final = f"SELECT {_COLUMNS} FROM clients"  # noqa: S608  the hub's own columns
 
 
+DEMO_CLIENT: Final = "demo-app"
+"""The id of the client of ``--demo``; no other client has it."""
+
+
 def client_of(row: Row) -> Client:
     """The client of a row of :data:`CLIENTS`."""
     identifier, tenant, name, public, secrets, grants, roles, redirect_uris, post_logout_uris, origins, frames, pkce, consent, lives = row

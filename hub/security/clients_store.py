@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 from hub.security import queries
 from hub.security.changes import Kind
-from hub.security.clients_queries import CLIENTS, client_of, insert_client
+from hub.security.clients_queries import CLIENTS, DEMO_CLIENT, client_of, insert_client
 from hub.security.credentials import hash_secret
 from hub.security.models import AdminError, ExistsError, NotThereError, check_name
 from hub.security.oauth.models import Client, Grant, Lifetimes
@@ -149,6 +149,8 @@ class ClientsStore:
     def _checked(self, new: NewClient, secret: str | None) -> Client:
         if not _ID.fullmatch(new.id):
             raise AdminError(f"client: expected 1-128 letters, digits and . _ -, a letter or digit first, got {new.id!r}")
+        if new.id == DEMO_CLIENT:
+            raise AdminError(f"client: expected an id other than {DEMO_CLIENT}, which is the client of hub serve --demo")
         name = new.name or new.id
         check_name("name", name)
         grants = frozenset(_grant(each) for each in new.grants)

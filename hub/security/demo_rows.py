@@ -11,13 +11,13 @@ from typing import Final
 
 from hub.security import demo
 from hub.security.changes import Kind
+from hub.security.clients_queries import DEMO_CLIENT as CLIENT
 from hub.security.clients_queries import insert_client
 from hub.security.oauth.models import Client, Grant
 from hub.security.passwords import NOBODY
 from hub.security.queries import begin_change, next_user_number, note_change
 from hub.storage.transactions import Transaction, Transactions
 
-CLIENT: Final = "demo-app"
 REDIRECT_URIS: Final = ("http://127.0.0.1/cb", "http://localhost:8080/cb")
 
 _USER_ID: Final = "demo"
@@ -27,7 +27,7 @@ async def keep_demo_rows(transactions: Transactions, now_ms: Callable[[], int], 
     """Add the rows, or remove them, if the database has not what is ``wanted``. The tenant of the demo exists."""
 
     def look(tx: Transaction) -> tuple[bool, bool]:
-        client = tx.row("SELECT 1 FROM clients WHERE id = ?", (CLIENT,)) is not None
+        client = tx.row("SELECT 1 FROM clients WHERE id = ? AND tenant = ?", (CLIENT, demo.TENANT)) is not None
         user = tx.row("SELECT 1 FROM users WHERE tenant = ? AND name = ?", (demo.TENANT, demo.USER)) is not None
         own = tx.row("SELECT 1 FROM users WHERE id = ?", (_USER_ID,)) is not None
         return client or own, client and user
@@ -55,7 +55,7 @@ def _add(tx: Transaction, now_ms: int) -> None:
 
 def _remove(tx: Transaction, now_ms: int) -> None:
     begin_change(tx)
-    tx.run("DELETE FROM clients WHERE id = ?", (CLIENT,))
+    tx.run("DELETE FROM clients WHERE id = ? AND tenant = ?", (CLIENT, demo.TENANT))
     tx.run("DELETE FROM users WHERE id = ?", (_USER_ID,))
     note_change(tx, Kind.CLIENT, CLIENT, now_ms)
     note_change(tx, Kind.USER, _USER_ID, now_ms)

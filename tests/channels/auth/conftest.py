@@ -25,6 +25,7 @@ from hub.security.access import Scope
 from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.hosts import Hosts
 from hub.security.roles import calls
+from hub.security.routes import create_router as security_router
 from hub.storage.database import Database
 from tests.hub.security.conftest import SECRET, Access, clock, make_access
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
@@ -139,7 +140,12 @@ async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[S
         service = AuthService(transactions=transactions, gate=gate, clock=clock, settings=settings, scopes=SCOPES, secret=SECRET)
         hosts = Hosts(public_url=HUB)
         signer = PageSigner(SECRET, service.now_s, settings.request_s)
-        routers = [create_token_router(service, hosts), create_user_router(service, hosts), create_well_known_router(service, hosts)]
+        routers = [
+            create_token_router(service, hosts),
+            create_user_router(service, hosts),
+            create_well_known_router(service, hosts),
+            security_router(gate),
+        ]
         app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=Pages(service, hosts, signer).routes())
         yield Server(access, service, clients, app, crm, night)
         await gate.stop()

@@ -173,3 +173,14 @@ async def test_a_browser_that_shall_be_remembered_keeps_its_cookie(server: Serve
         page = await browser.get("/auth/v3/sign-in")
         assert "Max-Age" not in (await submit(browser, page, tenant="acme")).headers["set-cookie"]
         assert "Max-Age=2592000" in (await submit(browser, page, tenant="acme", remember="yes")).headers["set-cookie"]
+
+
+async def test_a_browser_that_signed_in_with_a_token_is_no_users_sign_in(server: Server) -> None:
+    """A token may be limited to some scopes and roles; the next one must not allow more."""
+    tokens = await server.tokens(scope="openid")
+    async with server.browser() as browser:
+        answer = await browser.post("/api/v1/sign-in", json={"token": tokens["access_token"]})
+        assert answer.status_code == 200
+        assert (await browser.get("/auth/v3/oauth/authorize", params=ask())).status_code == 200
+        silent = await browser.get("/auth/v3/oauth/authorize", params=ask(prompt="none"))
+        assert query_of(silent)["error"] == "login_required"

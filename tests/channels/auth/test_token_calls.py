@@ -6,6 +6,8 @@ import base64
 
 import pytest
 
+from channels.auth.service import Limits
+from channels.auth.settings import AuthSettings
 from tests.channels.auth.conftest import CALLBACK, VERIFIER, Server, query_of
 
 BAD_CLIENT = {"error": "Unauthorized", "error_description": "Bad credentials"}
@@ -71,12 +73,21 @@ async def test_what_is_no_form_is_refused_in_oauths_words(
 
 
 async def test_one_client_cannot_take_everybodys_time(server: Server) -> None:
-    limits = server.service.limits.clients
-    limits.__init__(server.access.clock, 2)  # type: ignore[misc]
+    server.service.limits = Limits(server.access.clock, AuthSettings(token_requests_per_s=2, tenant_token_requests_per_s=3))
     form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
     answers = [await server.token(**form) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
     assert (answers[2].json()["error"], answers[2].headers["retry-after"]) == ("slow_down", "1")
+
+
+async def test_who_knows_the_id_of_a_public_client_shuts_nobody_out(server: Server) -> None:
+    server.service.limits = Limits(server.access.clock, AuthSettings(token_requests_per_s=2, tenant_token_requests_per_s=3))
+    form = {"grant_type": "refresh_token", "client_id": "wall", "refresh_token": "x"}
+    assert [(await server.token(**form)).status_code for _ in range(5)] == [400, 400, 429, 429, 429]
+    async with server.browser() as honest:  # from another address
+        assert (await honest.post("/auth/v3/oauth/token", data=form)).status_code == 400
+    night = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
+    assert (await server.token(**night)).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
