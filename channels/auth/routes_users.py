@@ -11,7 +11,7 @@ from channels.auth.errors import NO_STORE
 from channels.auth.pages import message_page, sign_out_page
 from channels.auth.routes_tokens import BASE, TAGS
 from channels.auth.schemas import BY_TOKEN, BY_TOKEN_OR_COOKIE, BY_TOKEN_OR_PASSWORD, ApiResponse, ChangePassword, CloudUserDetails
-from channels.auth.service import AuthService, WrongPasswordError
+from channels.auth.service import AuthService
 from hub.core.principal import Principal
 from hub.http.errors import ApiError
 from hub.http.permits import identify, refusal
@@ -24,6 +24,7 @@ from hub.security.oauth.keys import ES256
 from hub.security.oauth.redirects import is_registered
 from hub.security.origin import header, is_secure
 from hub.security.passwords import MAX_LENGTH, MIN_LENGTH
+from hub.security.sign_in import TooManyTriesError, trying
 
 GATEWAY_USER: Final = "X-GWS-User"
 
@@ -144,16 +145,14 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
             raise _not_changed(f"newPassword: expected {MIN_LENGTH}-{MAX_LENGTH} characters, got {len(new)}")
         if new == body.data.old_password:
             raise _not_changed("newPassword: expected another one than the old password")
-        attempt = await service.gate.sign_ins.begin(address, tenant, name)
-        if attempt.wait_s > 0:
-            raise ApiError(429, f"too many failed tries; try again in {attempt.wait_s} s", headers={"Retry-After": str(attempt.wait_s)})
         family = None if caller is None else await _family(service, caller)
         try:
-            await service.change_password(tenant, name, body.data.old_password, new, family)
-        except WrongPasswordError:
-            await service.gate.sign_ins.failed(attempt)
-            raise _not_changed("the user name or the old password is wrong") from None
-        await service.gate.sign_ins.succeeded(attempt)
+            async with trying(service.gate, address, tenant, name) as tried:
+                tried.good = await service.change_password(tenant, name, body.data.old_password, new, family)
+        except TooManyTriesError as error:
+            raise ApiError(429, str(error), headers={"Retry-After": str(error.wait_s)}) from error
+        if not tried.good:
+            raise _not_changed("the user name or the old password is wrong")
         return respond(headers=NO_STORE)
 
     return router

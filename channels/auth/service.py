@@ -16,6 +16,7 @@ from hub.security.credentials import Credential, hash_secret
 from hub.security.ends import Ends
 from hub.security.gate import Gate
 from hub.security.grants_store import GrantsStore
+from hub.security.models import is_name, is_tenant_name
 from hub.security.oauth.authorization import AuthorizationRequest
 from hub.security.oauth.claims import Privileges, id_token
 from hub.security.oauth.keys import RS256
@@ -30,10 +31,6 @@ from hub.storage.transactions import Transactions
 
 GRANTS: Final = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN, Grant.CLIENT_CREDENTIALS, Grant.PASSWORD)
 """The grants that the discovery documents name."""
-
-
-class WrongPasswordError(Exception):
-    """The old password is wrong, or the user is unknown."""
 
 
 class AuthService:
@@ -168,19 +165,18 @@ class AuthService:
         self.counters.sign_outs += 1
         self.gate.refresh_soon()
 
-    async def change_password(self, tenant: str, name: str, old: str, new: str, keep_family: str | None) -> None:
-        """Give a user another password; the family of the caller lives, all else of the user ends.
-
-        Raises:
-            WrongPasswordError: the old password is wrong, or there is no such user in the database.
+    async def change_password(self, tenant: str, name: str, old: str, new: str, keep_family: str | None) -> bool:
+        """Give a user another password; the family of the caller lives, all else of the user ends. False: the old password is wrong, or
+        there is no such user in the database.
         """
-        credential, built_in = await self.gate.directory.by_user(tenant, name)
+        known = is_tenant_name(tenant) and is_name(name)
+        credential, built_in = await self.gate.directory.by_user(tenant, name) if known else (None, False)
         stored = None if credential is None or built_in else credential.fingerprint
         if not await verify_password(old, stored) or credential is None or credential.user is None:
-            raise WrongPasswordError
-        if not await self._ends.change_password(credential.user, credential.fingerprint, await hash_password(new), keep_family):
-            raise WrongPasswordError
+            return False
+        changed = await self._ends.change_password(credential.user, credential.fingerprint, await hash_password(new), keep_family)
         self.gate.refresh_soon()
+        return changed
 
 
 class Limits:

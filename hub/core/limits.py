@@ -101,6 +101,8 @@ class Limits:
     )
     sign_in_failures: int = _limit(10, "failed sign-ins of one address and user within sign_in_window_s; then 429; 0: any number")
     sign_in_window_s: int = _limit(300, "seconds within which failed sign-ins are counted, and until a further one is tried")
+    max_sign_ins_waiting: int = _limit(64, "passwords that wait to be checked, of all addresses; then 503")
+    max_sign_ins_waiting_per_address: int = _limit(8, "passwords of one address that wait to be checked; then 429")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
     session_binding: str = _choice(

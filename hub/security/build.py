@@ -27,6 +27,7 @@ def build(context: Context) -> Parts:
         routers=[create_router(gate)],
         counters={"security": gate.directory.counters, "sign_in_brake": gate.sign_ins.counters, "tickets": tickets.counters},
         gauges=[
+            Gauge("sign_ins_waiting", "Passwords that are being checked, or wait for it.", lambda: len(gate.hashing)),
             Gauge(
                 "tickets_waiting",
                 "Tickets that wait to be used; over Redis those that this node gave out within 30 s.",

@@ -24,7 +24,7 @@ from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, SignedIn, read_co
 from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
 from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page, header
-from hub.security.passwords import FailureBrake
+from hub.security.passwords import FailureBrake, HashQueue
 from hub.security.roles import ANONYMOUS, allowed
 from hub.security.tickets import Opened, Tickets, credential_version
 from hub.security.tickets_memory import MemoryTickets
@@ -104,6 +104,7 @@ class Gate:
         "allowed_origins",
         "brake",
         "cookies",
+        "hashing",
         "on_revoked",
         "open",
         "sign_ins",
@@ -150,6 +151,8 @@ class Gate:
         self.open = open
         self.tickets: Tickets = MemoryTickets(clock, limits) if tickets is None else tickets
         self.brake = FailureBrake(clock, limits)
+        self.hashing = HashQueue(limits or Limits())
+        """The passwords that wait to be checked."""
         self.sign_ins = SignInBrake(self.brake)
         """Limits failed sign-ins. Where nodes share a Redis it is replaced before the start by one that counts for all of them."""
         self.on_revoked: list[Callable[[Gone], None]] = []

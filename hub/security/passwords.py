@@ -48,6 +48,44 @@ def verify_built_in(password: str, digest: str) -> bool:
     return hmac.compare_digest(hash_secret(password), digest)
 
 
+class HashQueue:
+    """Bounds the passwords that wait for the threads, of all addresses and of each one: one address with many connections must not keep the
+    others waiting.
+    """
+
+    __slots__ = ("_by_address", "_limits", "_waiting", "refused")
+
+    def __init__(self, limits: Limits) -> None:
+        self._by_address: dict[str, int] = {}
+        self._limits = limits
+        self._waiting = 0
+        self.refused = 0
+        """Passwords that were not checked, since too many waited."""
+
+    def __len__(self) -> int:
+        """Passwords that are being checked, or wait for it."""
+        return self._waiting
+
+    def enter(self, address: str) -> bool:
+        """Take a place; False: there is none for this address now. Who took one gives it back by :meth:`leave`."""
+        mine = self._by_address.get(address, 0)
+        if mine >= self._limits.max_sign_ins_waiting_per_address or self._waiting >= self._limits.max_sign_ins_waiting:
+            self.refused += 1
+            return False
+        self._by_address[address] = mine + 1
+        self._waiting += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Give a place back."""
+        self._waiting -= 1
+        mine = self._by_address[address] - 1
+        if mine:
+            self._by_address[address] = mine
+        else:
+            del self._by_address[address]
+
+
 class FailureBrake:
     """Counts failed sign-ins by address and user. It keeps a limited number of pairs and removes that with the oldest last try first."""
 

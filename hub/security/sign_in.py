@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from hub.security.credentials import Credential
 from hub.security.gate import Gate
 from hub.security.models import is_name, is_tenant_name
@@ -9,10 +12,10 @@ from hub.security.passwords import verify_built_in, verify_password
 
 
 class TooManyTriesError(Exception):
-    """Too many tries failed; the next one is allowed after ``wait_s`` seconds."""
+    """Too many tries failed, or wait to be checked; the next one is allowed after ``wait_s`` seconds."""
 
-    def __init__(self, wait_s: int) -> None:
-        super().__init__(f"too many failed sign-ins; try again in {wait_s} s")
+    def __init__(self, wait_s: int, why: str = "too many failed sign-ins") -> None:
+        super().__init__(f"{why}; try again in {wait_s} s")
         self.wait_s = wait_s
 
 
@@ -21,20 +24,45 @@ async def sign_in(gate: Gate, address: str, tenant: str, username: str, password
 
     Raises:
         LookupUnavailableError: the database does not answer.
-        TooManyTriesError: too many tries of this address failed for this user.
+        TooManyTriesError: too many tries of this address failed for this user, or too many passwords of it wait to be checked.
     """
-    attempt = await gate.sign_ins.begin(address, tenant, username)
-    if attempt.wait_s > 0:
-        raise TooManyTriesError(attempt.wait_s)
-    # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
-    known = is_tenant_name(tenant) and is_name(username)
-    credential, built_in = await gate.directory.by_user(tenant, username) if known else (None, False)
-    if credential is not None and built_in:
-        good = verify_built_in(password, credential.fingerprint)
-    else:
-        good = await verify_password(password, None if credential is None else credential.fingerprint)
-    if not good:
-        await gate.sign_ins.failed(attempt)
-        return None
-    await gate.sign_ins.succeeded(attempt)
-    return credential
+    async with trying(gate, address, tenant, username) as attempt:
+        # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
+        known = is_tenant_name(tenant) and is_name(username)
+        credential, built_in = await gate.directory.by_user(tenant, username) if known else (None, False)
+        if credential is not None and built_in:
+            good = verify_built_in(password, credential.fingerprint)
+        else:
+            good = await verify_password(password, None if credential is None else credential.fingerprint)
+        attempt.good = good
+        return credential if good else None
+
+
+@asynccontextmanager
+async def trying(gate: Gate, address: str, tenant: str, username: str) -> AsyncIterator[Try]:
+    """A try with a user's password, with its place among those that wait. It has failed unless the caller says that it was good.
+
+    Raises:
+        TooManyTriesError: see :func:`sign_in`.
+    """
+    if not gate.hashing.enter(address):
+        raise TooManyTriesError(1, "too many passwords wait to be checked")
+    try:
+        attempt = await gate.sign_ins.begin(address, tenant, username)
+        if attempt.wait_s > 0:
+            raise TooManyTriesError(attempt.wait_s)
+        tried = Try()
+        yield tried
+        await (gate.sign_ins.succeeded(attempt) if tried.good else gate.sign_ins.failed(attempt))
+    finally:
+        gate.hashing.leave(address)
+
+
+class Try:
+    """One try with a password."""
+
+    __slots__ = ("good",)
+
+    def __init__(self) -> None:
+        self.good = False
+        """Whether the password was right."""

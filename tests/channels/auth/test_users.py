@@ -220,6 +220,26 @@ async def test_without_a_token_the_user_must_be_named_and_tries_are_limited(serv
     assert [answer.status_code for answer in answers] == [403] * 10 + [429]
 
 
+async def test_many_passwords_of_one_address_keep_nobody_else_waiting(server: Server) -> None:
+    hashing = server.service.gate.hashing
+    while hashing.enter("127.0.0.1"):  # of a program, which checks passwords on many connections
+        pass
+    data = {"oldPassword": "correct horse", "newPassword": "battery staple", "userName": "acme\\ana"}
+    assert (await change(server, None, **data)).status_code == 429
+    async with server.browser() as browser:  # at another address
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        assert "code" in query_of(await submit(browser, page))
+    while len(hashing) < 64:
+        assert hashing.enter(f"192.0.2.{len(hashing)}")
+    assert not hashing.enter("203.0.113.1")
+    for number in range(8, 64):
+        hashing.leave(f"192.0.2.{number}")
+    for _ in range(8):
+        hashing.leave("127.0.0.1")
+    assert (await change(server, None, **data)).status_code == 200
+    assert len(hashing) == 0
+
+
 async def test_a_user_who_is_removed_is_signed_out(server: Server) -> None:
     tokens = await server.tokens()
     async with server.browser() as browser:
