@@ -109,16 +109,17 @@ def test_every_operation_has_a_limit_that_holds_before_the_body(hub: HubProcess)
 def test_bodies_that_stall_one_byte_short_take_next_to_nothing(hub: HubProcess, path: str, framing: str) -> None:
     size = 16 * MIB
     lines = ["Content-Type: application/json", "x-ccid: demo", "X-Hub-Signature: sha1=" + "0" * 40]
+    if framing == "announced":
+        start = head("POST", path, size, *lines)
+    else:
+        start = head("POST", path, 0, *lines).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"%x\r\n" % size
+    data = start + b" " * (size - 1)
     before = resident(hub)
     with ExitStack() as connections:
         for _ in range(STALLED):
             connection = connections.enter_context(connected(hub))
             connection.settimeout(GIVEN_UP_S)
-            if framing == "announced":
-                start = head("POST", path, size, *lines)
-            else:
-                start = head("POST", path, 0, *lines).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"%x\r\n" % size
-            pour(connection, start + b" " * (size - 1))
+            pour(connection, data)
         hub.get("/livez")
         held = resident(hub) - before
     assert held < 48 * MIB, f"{held // MIB} MiB are held"
