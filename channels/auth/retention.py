@@ -23,7 +23,7 @@ CODES_KEPT_MS: Final = 86_400_000
 
 _OLD: Final = (
     ("codes", "hash", "expires_ms < ?", CODES_KEPT_MS),
-    ("tokens", "id", "family IS NOT NULL AND expires_ms < ?", 0),
+    ("access_tokens", "id", "expires_ms < ?", 0),
     ("refresh_tokens", "hash", "expires_ms < ?", 0),
     ("families", "id", "expires_ms < ?", 0),
     ("revocations", "number", "at_ms < ?", SIGN_IN_KEPT_MS),

@@ -125,11 +125,8 @@ class AuthService:
 
     async def shown(self, principal: Principal) -> Shown:
         """The token of a caller, with its user and family."""
-        kind, _, number = principal.credential.partition(":")
-        found = await self.store.show_token(number) if kind == "token" else None
-        if found is not None:
-            return found
-        return Shown(None, principal.tenant, principal.subject, ("*",), 0, None, None)  # a token of the demo
+        found = await self.store.show_credential(principal.credential)
+        return found or Shown(None, principal.tenant, principal.subject, ("*",), 0, None, None)  # a token of the demo
 
     # -- codes --------------------------------------------------------------------------------------------------------
 
@@ -150,12 +147,12 @@ class AuthService:
     async def sign_out(self, scope: Any, principal: Principal, *, everywhere: bool) -> None:
         """End the token or the sign-in of a caller; ``everywhere``: every token and sign-in of the user."""
         kind, _, number = principal.credential.partition(":")
-        user = number if kind == "user" else None
-        if kind == "token":
-            shown = await self.store.show_token(number)
-            user = None if shown is None or shown.person is None else shown.person.id
+        shown = await self.store.show_credential(principal.credential)
+        user = number if kind == "user" else None if shown is None or shown.person is None else shown.person.id
         if everywhere and user is not None:
             await self._ends.end_user(user)
+        elif shown is not None and shown.family is not None:
+            await self.store.end_family(shown.family.id)
         elif kind == "token":
             await self._ends.end_token(number)
         if kind == "user":

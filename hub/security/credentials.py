@@ -11,6 +11,9 @@ from hub.security.roles import Grants
 TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  every token begins so: secret scanners, and the masking of logs, recognise it
 KEY_PREFIX: Final = "hubk_"
 
+CLIENT_SUBJECT: Final = "client:"
+"""Begins the subject of an OAuth client by itself; no user's name begins so (RFC 9700 section 4.15)."""
+
 MAX_SECRET_LENGTH: Final = 1024
 """Length of a token or key in bytes at most; a longer text is refused."""
 
@@ -49,7 +52,7 @@ class Credential:
     """A credential as it was read from the database. If a later read gives another value, the sessions that it opened must end."""
 
     id: str
-    """``token:...``, ``key:...`` or ``user:...``, with the row's id."""
+    """``token:``, ``access:`` (a token of OAuth), ``key:`` or ``user:`` with the row's id."""
     tenant: str
     subject: str
     roles: frozenset[str]

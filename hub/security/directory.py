@@ -236,7 +236,7 @@ class Directory:
                 if credential in concerned:
                     found.append(credential.id)
                     self._found.pop(("id", credential.id), None)
-                    self._found.pop((credential.id.partition(":")[0], credential.fingerprint), None)
+                    self._found.pop(("key" if credential.id.startswith("key:") else "token", credential.fingerprint), None)
             await asyncio.sleep(0)
         await self._compare(found, gone)
 

@@ -23,18 +23,11 @@ class Ends:
         self._now_ms = now_ms
 
     async def end_token(self, token: str) -> None:
-        """End a token, by the id of its row, with the family that it is of."""
+        """End a token of the command line, by the id of its row."""
 
         def end(tx: Transaction) -> None:
             begin_change(tx)
-            row = tx.row("SELECT family FROM tokens WHERE id = ?", (token,))
-            if row is None:
-                return
-            if row[0] is not None:
-                tx.run("DELETE FROM families WHERE id = ?", (row[0],))
-                self._note(tx, Kind.FAMILY, row[0])
-            else:
-                tx.run("DELETE FROM tokens WHERE id = ?", (token,))
+            if tx.row("DELETE FROM tokens WHERE id = ? RETURNING id", (token,)) is not None:
                 self._note(tx, Kind.TOKEN, token)
 
         await self._transactions.write(end)
@@ -79,7 +72,7 @@ class Ends:
 def end_of_user(tx: Transaction, user: str, now_ms: int, keep_family: str | None = None) -> None:
     """End every token, code and sign-in of a user, but the tokens of one family. The caller holds the lock of changes."""
     tx.run("DELETE FROM families WHERE user_id = ? AND id <> ?", (user, keep_family or ""))
-    tx.run("DELETE FROM tokens WHERE user_id = ? AND (family IS NULL OR family <> ?)", (user, keep_family or ""))
+    tx.run("DELETE FROM tokens WHERE user_id = ?", (user,))
     tx.run("DELETE FROM codes WHERE user_id = ?", (user,))
     tx.run("UPDATE users SET generation = generation + 1 WHERE id = ?", (user,))
     note_change(tx, Kind.USER, user, now_ms)

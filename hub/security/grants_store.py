@@ -11,20 +11,19 @@ from typing import Final, TypeVar
 
 from hub.security.changes import Kind
 from hub.security.clients_queries import CLIENTS, client_of
-from hub.security.credentials import new_id
+from hub.security.credentials import CLIENT_SUBJECT, new_id
 from hub.security.oauth.errors import OAuthError, invalid_grant
 from hub.security.oauth.models import Client, Code, Family, NewTokens, Person
 from hub.security.oauth.ports import IssueForCode, IssueForRefresh, Shown
-from hub.security.oauth.scopes import ALL
 from hub.security.queries import begin_change, decoded, note_change
 from hub.storage.transactions import Row, Transaction, Transactions
 
-CLIENT_SUBJECT: Final = "client:"
-"""Begins the subject of a client by itself; no user's name begins so (RFC 9700 section 4.15)."""
-
 _CODES: Final = "client, redirect_uri, challenge, user_id, generation, scopes, nonce, auth_time_s, expires_ms"
 _FAMILIES: Final = "SELECT id, tenant, client, user_id, scopes, auth_time_s, expires_ms FROM families"
-_TOKENS: Final = "SELECT tenant, subject, user_id, family, scopes, created_ms, expires_ms FROM tokens"
+_TOKENS: Final = "SELECT tenant, subject, user_id, NULL, '*', created_ms, expires_ms FROM tokens"
+_ACCESS_TOKENS: Final = (
+    "SELECT f.tenant, '', f.user_id, f.id, a.scopes, a.created_ms, a.expires_ms FROM access_tokens a JOIN families f ON f.id = a.family"
+)
 _REFRESH_TOKENS: Final = (
     "SELECT f.tenant, '', f.user_id, f.id, f.scopes, f.used_ms, r.expires_ms FROM refresh_tokens r JOIN families f ON f.id = r.family"
 )
@@ -67,6 +66,7 @@ class GrantsStore:
         """See :meth:`hub.security.oauth.ports.OAuthStore.redeem_code`."""
 
         def redeem(tx: Transaction) -> tuple[Code, Person]:
+            begin_change(tx)  # a removal of the client or user, which takes the same lock first, comes before or after
             row = tx.row(
                 f"UPDATE codes SET used_ms = ? WHERE hash = ? AND used_ms IS NULL RETURNING {_CODES}",
                 (self._now_ms(), digest),
@@ -82,7 +82,7 @@ class GrantsStore:
                 raise invalid_grant()
             tokens = issue(code, person)
             self._add_family(tx, tokens)
-            self._add_tokens(tx, tokens, person.name)
+            self._add_tokens(tx, tokens)
             tx.run("UPDATE codes SET family = ? WHERE hash = ?", (tokens.family.id, digest))
             return code, person
 
@@ -92,6 +92,7 @@ class GrantsStore:
         """See :meth:`hub.security.oauth.ports.OAuthStore.rotate`."""
 
         def rotate(tx: Transaction) -> tuple[Family, Person | None]:
+            begin_change(tx)
             now = self._now_ms()
             row = tx.row(
                 "UPDATE refresh_tokens SET used_ms = ? WHERE hash = ? AND used_ms IS NULL RETURNING family, expires_ms", (now, digest)
@@ -107,7 +108,7 @@ class GrantsStore:
                 raise invalid_grant()
             tokens = issue(family, person)
             tx.run("UPDATE families SET used_ms = ? WHERE id = ?", (now, family.id))
-            self._add_tokens(tx, tokens, _subject(family, person))
+            self._add_tokens(tx, tokens)
             return family, person
 
         return await self._write(rotate)
@@ -116,12 +117,13 @@ class GrantsStore:
         """See :meth:`hub.security.oauth.ports.OAuthStore.add_tokens`."""
 
         def add(tx: Transaction) -> None:
+            begin_change(tx)
             family = tokens.family
             person = None if family.user is None else person_of(tx, family.user)
             if family.user is not None and person is None:  # removed since the password was checked
                 raise invalid_grant()
             self._add_family(tx, tokens)
-            self._add_tokens(tx, tokens, _subject(family, person))
+            self._add_tokens(tx, tokens)
 
         await self._write(add)
 
@@ -129,17 +131,19 @@ class GrantsStore:
         """See :meth:`hub.security.oauth.ports.OAuthStore.show`."""
 
         def find(tx: Transaction) -> Shown | None:
-            found = self._shown(tx, tx.row(f"{_TOKENS} WHERE hash = ?", (digest,)))
+            found = self._shown(tx, tx.row(f"{_ACCESS_TOKENS} WHERE a.hash = ?", (digest,)))
             if found is not None:
                 return found
-            row = tx.row(f"{_REFRESH_TOKENS} WHERE r.hash = ? AND r.used_ms IS NULL", (digest,))
-            return self._shown(tx, row, refresh=True)
+            found = self._shown(tx, tx.row(f"{_REFRESH_TOKENS} WHERE r.hash = ? AND r.used_ms IS NULL", (digest,)), refresh=True)
+            return found or self._shown(tx, tx.row(f"{_TOKENS} WHERE hash = ?", (digest,)))
 
         return await self._transactions.read(find)
 
-    async def show_token(self, identifier: str) -> Shown | None:
-        """An access token that is good, by the id of its row; None if there is none, or it has ended."""
-        return await self._transactions.read(lambda tx: self._shown(tx, tx.row(f"{_TOKENS} WHERE id = ?", (identifier,))))
+    async def show_credential(self, credential: str) -> Shown | None:
+        """A token that is good, by the id of its credential; None if there is none, or it has ended."""
+        kind, _, identifier = credential.partition(":")
+        query = {"token": f"{_TOKENS} WHERE id = ?", "access": f"{_ACCESS_TOKENS} WHERE a.id = ?"}.get(kind)
+        return None if query is None else await self._transactions.read(lambda tx: self._shown(tx, tx.row(query, (identifier,))))
 
     async def person(self, user: str) -> Person | None:
         """A user who may sign in, by the id of the row."""
@@ -162,10 +166,9 @@ class GrantsStore:
         person = None if user is None else person_of(tx, user)
         if (expires_ms is not None and expires_ms <= self._now_ms()) or (user is not None and person is None):
             return None
-        if refresh:
-            assert family is not None
+        if family is not None:
             subject = _subject(family, person)
-        return Shown(family, tenant, subject, tuple((scopes or ALL).split()), created_ms, expires_ms, person, refresh)
+        return Shown(family, tenant, subject, tuple(scopes.split()), created_ms, expires_ms, person, refresh)
 
     async def end_family(self, family: str) -> None:
         """See :meth:`hub.security.oauth.ports.OAuthStore.end_family`."""
@@ -199,14 +202,13 @@ class GrantsStore:
             ),
         )
 
-    def _add_tokens(self, tx: Transaction, tokens: NewTokens, subject: str) -> None:
+    def _add_tokens(self, tx: Transaction, tokens: NewTokens) -> None:
         family = tokens.family
         tx.run(
-            "INSERT INTO tokens (id, tenant, subject, user_id, hash, expires_ms, created_ms, family, scopes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO access_tokens (id, hash, family, scopes, expires_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
             (
-                *(new_id(), family.tenant, subject, family.user, tokens.access_hash),
-                *(tokens.access_expires_ms, self._now_ms(), family.id, " ".join(tokens.access_scopes)),
+                *(new_id(), tokens.access_hash, family.id, " ".join(tokens.access_scopes)),
+                *(tokens.access_expires_ms, self._now_ms()),
             ),
         )
         if tokens.refresh_hash is not None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from hub.core.errors import RefusedError, WireError
 from hub.security.changes import MAX_CHANGES, Change, Changes, Kind
-from hub.security.credentials import Credential
+from hub.security.credentials import CLIENT_SUBJECT, Credential
 from hub.security.oauth.scopes import limits
 from hub.security.queries import decoded
 from hub.security.roles import LATER, Grants, parse_grant
@@ -16,8 +16,12 @@ _CHUNK: Final = 500
 """Ids in one query at most: both databases limit the number of parameters."""
 
 _TOKENS: Final = (
-    "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, t.user_id, u.roles, t.family, t.scopes, c.roles, c.id "
-    "FROM tokens t LEFT JOIN users u ON u.id = t.user_id LEFT JOIN families f ON f.id = t.family LEFT JOIN clients c ON c.id = f.client "
+    "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, t.user_id, u.roles FROM tokens t "
+    "LEFT JOIN users u ON u.id = t.user_id WHERE (u.disabled IS NULL OR u.disabled = 0)"
+)
+_ACCESS_TOKENS: Final = (
+    "SELECT a.id, f.tenant, a.hash, a.expires_ms, f.user_id, u.name, u.roles, f.id, a.scopes, c.id, c.roles FROM access_tokens a "
+    "JOIN families f ON f.id = a.family JOIN clients c ON c.id = f.client LEFT JOIN users u ON u.id = f.user_id "
     "WHERE (u.disabled IS NULL OR u.disabled = 0)"
 )
 _KEYS: Final = "SELECT id, tenant, name, hash, roles FROM api_keys"
@@ -96,7 +100,14 @@ class DatabaseLookup:
         return await self._read(lambda tx: [(ref, at_ms) for ref, at_ms in tx.rows(query, (Kind.SIGN_IN,))])
 
     async def by_token(self, digest: str) -> Credential | None:
-        return await self._one(f"{_TOKENS} AND t.hash = ?", (digest,), _of_token)
+        def find(tx: Transaction) -> Credential | None:
+            row = tx.row(f"{_TOKENS} AND t.hash = ?", (digest,))
+            if row is not None:
+                return self._with_grants(tx, _of_token(row))
+            row = tx.row(f"{_ACCESS_TOKENS} AND a.hash = ?", (digest,))
+            return None if row is None else self._with_grants(tx, _of_access_token(row))
+
+        return await self._read(find)
 
     async def by_key(self, digest: str) -> Credential | None:
         return await self._one(f"{_KEYS} WHERE hash = ?", (digest,), _of_key)
@@ -105,7 +116,7 @@ class DatabaseLookup:
         return await self._one(f"{_USERS} AND tenant = ? AND name = ?", (tenant, name), _of_user)
 
     async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
-        wanted: dict[str, list[str]] = {"token": [], "key": [], "user": []}
+        wanted: dict[str, list[str]] = {"token": [], "access": [], "key": [], "user": []}
         for each in ids:
             kind, _, number = each.partition(":")
             wanted[kind].append(number)
@@ -114,6 +125,7 @@ class DatabaseLookup:
             found: list[Credential] = []
             for kind, query, make in (
                 ("token", f"{_TOKENS} AND t.id", _of_token),
+                ("access", f"{_ACCESS_TOKENS} AND a.id", _of_access_token),
                 ("key", f"{_KEYS} WHERE id", _of_key),
                 ("user", f"{_USERS} AND id", _of_user),
             ):
@@ -157,12 +169,20 @@ class DatabaseLookup:
 
 
 def _of_token(row: Row) -> Credential:
-    identifier, tenant, subject, digest, own, expires_ms, user, of_user, family, scopes, of_client, client = row
-    roles = frozenset(decoded(own if own is not None else of_user if user is not None else of_client) or ())
+    identifier, tenant, subject, digest, own, expires_ms, user, of_user = row
+    roles = frozenset(decoded(own if own is not None else of_user) or ())
+    return Credential(f"token:{identifier}", tenant, subject, roles, (), digest, expires_ms, user)
+
+
+def _of_access_token(row: Row) -> Credential:
+    """The credential of an OAuth token: the present roles of its user, of those its client's, if it has any; or the client's own."""
+    identifier, tenant, digest, expires_ms, user, name, of_user, family, scopes, client, of_client = row
+    roles = frozenset(decoded(of_client if user is None else of_user) or ())
     if of_client is not None:
         roles &= frozenset(decoded(of_client))
-    limited = None if scopes is None else limits(tuple(scopes.split()))
-    return Credential(f"token:{identifier}", tenant, subject, roles, (), digest, expires_ms, user, family, limited, client)
+    subject = f"{CLIENT_SUBJECT}{client}" if user is None else name
+    limited = limits(tuple(scopes.split()))
+    return Credential(f"access:{identifier}", tenant, subject, roles, (), digest, expires_ms, user, family, limited, client)
 
 
 def _of_key(row: Row) -> Credential:

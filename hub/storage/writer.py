@@ -61,6 +61,10 @@ class _Waiting(Generic[A, T]):
         self.afterwards: Sequence[Callable[[], object]] = ()
 
 
+class _InTheWayError(Exception):
+    """Operations of a group hold locks that another process waits for, while one of them waits for that process."""
+
+
 class GroupWriter(Generic[A]):
     """Runs the write operations of a process. Callers may be on several event loops. An operation runs in the writer's thread, perhaps more
     than once, so it must change nothing but the database.
@@ -217,17 +221,23 @@ class GroupWriter(Generic[A]):
 
     def _commit(self, group: Sequence[_Waiting[A, Any]]) -> None:
         """Run and commit a group. If the database cannot commit it, each operation of the group gets the error."""
+        self.counters.operations += len(group)
+        self._try(group)
+
+    def _try(self, group: Sequence[_Waiting[A, Any]]) -> None:
         counters = self.counters
-        counters.operations += len(group)
         try:
             connection = self.connection = self.connection or self._backend.connect()
             self._backend.check()
             if not self._optimistic or not self._run_together(group, connection):
                 self._begin(connection)
                 for each in group:
-                    self._run_alone(each, connection)
+                    self._run_alone(each, connection, last_resort=len(group) == 1)
             connection.execute("COMMIT")
             self._backend.check()  # otherwise the commit may have gone to a deleted file
+        except _InTheWayError:
+            self._apart(group)
+            return
         except Exception as error:
             counters.faults += 1
             self.condition.failed(error)
@@ -244,6 +254,17 @@ class GroupWriter(Generic[A]):
             return
         counters.commits += 1
         self.condition.worked()
+
+    def _apart(self, group: Sequence[_Waiting[A, Any]]) -> None:
+        """Give back every lock, and run each operation of a group in a transaction of its own."""
+        self._on_undo()
+        if self.connection is not None and not undone(self.connection.roll_back):
+            self.connection.close()
+            self.connection = None
+        for each in group:
+            each.error, each.afterwards = None, ()
+        for each in group:
+            self._try([each])
 
     def _begin(self, connection: Connection) -> None:
         self._begins = True
@@ -275,8 +296,15 @@ class GroupWriter(Generic[A]):
             return False
         return True
 
-    def _run_alone(self, each: _Waiting[A, Any], connection: Connection) -> None:
-        """Run one operation within a savepoint. An error of its own is stored with the operation; an error of the database is raised."""
+    def _run_alone(self, each: _Waiting[A, Any], connection: Connection, *, last_resort: bool) -> None:
+        """Run one operation within a savepoint. An error of its own is stored with the operation; an error of the database is raised.
+
+        ``last_resort``: it has the transaction for itself. A deadlock with another process is over then when the savepoint is undone.
+        Otherwise operations before it in the group may hold the locks that the other process waits for.
+
+        Raises:
+            _InTheWayError: there was a deadlock, and it is not the last resort.
+        """
         for attempt in range(RETRIES + 1):
             afterwards: list[Callable[[], object]] = []
             connection.execute("SAVEPOINT operation")
@@ -288,10 +316,14 @@ class GroupWriter(Generic[A]):
                 if database_s or not undone(lambda: connection.execute("ROLLBACK TO SAVEPOINT operation")):
                     raise
                 self._on_undo()
-                if attempt < RETRIES and self._backend.again(error):
+                again = self._backend.again(error)
+                if again and not last_resort:
+                    self.counters.retried += 1
+                    raise _InTheWayError from error
+                if again and attempt < RETRIES:
                     self.counters.retried += 1
                     continue
-                if self._backend.blocked(error):
+                if again or self._backend.blocked(error):
                     self.counters.blocked += 1
                     each.error = StorageError(f"the database did not do it in time: {error}")
                     each.error.__cause__ = error

@@ -95,10 +95,22 @@ def upgrade(schema: Schema) -> None:
         "CREATE INDEX ix_codes_client ON codes (client)",
         "CREATE INDEX ix_codes_user_id ON codes (user_id)",
         "CREATE INDEX ix_codes_expires_ms ON codes (expires_ms)",
-        "ALTER TABLE tokens ADD COLUMN family VARCHAR(32) CONSTRAINT fk_tokens_family REFERENCES families (id) ON DELETE CASCADE",
-        "ALTER TABLE tokens ADD COLUMN scopes VARCHAR(4096)",
-        "CREATE INDEX ix_tokens_family ON tokens (family)",
-        "CREATE INDEX ix_tokens_expires_ms ON tokens (expires_ms)",
+        # apart from tokens: a hub of version 0.1.0 that still runs beside this one knows nothing of scopes, and must not take these
+        """
+        CREATE TABLE access_tokens (
+            id VARCHAR(32) NOT NULL,
+            hash VARCHAR(64) NOT NULL,
+            family VARCHAR(32) NOT NULL,
+            scopes VARCHAR(4096) NOT NULL,
+            expires_ms BIGINT NOT NULL,
+            created_ms BIGINT NOT NULL,
+            CONSTRAINT pk_access_tokens PRIMARY KEY (id),
+            CONSTRAINT uq_access_tokens_hash UNIQUE (hash),
+            CONSTRAINT fk_access_tokens_family FOREIGN KEY (family) REFERENCES families (id) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX ix_access_tokens_family ON access_tokens (family)",
+        "CREATE INDEX ix_access_tokens_expires_ms ON access_tokens (expires_ms)",
         """
         CREATE TABLE signing_keys (
             kid VARCHAR(64) NOT NULL,

@@ -49,7 +49,7 @@ async def test_migrating_makes_these_tables_and_nothing_else(database: Database)
     async with running(database) as transactions:
         found = {name for (name,) in await transactions.read(lambda tx: tx.rows(catalogue))}
     security = {"tenants", "roles", "users", "api_keys", "tokens", "revision", "revocations"}
-    security |= {"clients", "families", "codes", "refresh_tokens", "signing_keys"}
+    security |= {"clients", "families", "codes", "access_tokens", "refresh_tokens", "signing_keys"}
     outbox = {"outbox_events", "outbox_revision", "endpoints", "deliveries", "attempts"}
     assert found == {"alembic_version", *security, *outbox}
 

@@ -156,7 +156,7 @@ async def test_a_code_that_comes_again_ends_what_came_of_it(world: World) -> Non
     with pytest.raises(OAuthError, match="invalid_grant"):
         await world.redeem(code)
     assert await world.store.show(hash_secret(issued.access_token)) is None
-    assert [await world.rows(table) for table in ("families", "tokens", "refresh_tokens")] == [0, 0, 0]
+    assert [await world.rows(table) for table in ("families", "access_tokens", "refresh_tokens")] == [0, 0, 0]
     (newest,) = await world.access.transactions.read(lambda tx: tx.rows("SELECT kind FROM revocations ORDER BY number DESC LIMIT 1"))
     assert newest == ("family",)
 
