@@ -66,14 +66,21 @@ class AuthRetention(RetentionJob):
         return [tenant for (tenant,) in await self._transactions.read(lambda tx: tx.rows(query, (self._settings.max_families,)))]
 
     def _drop_idle(self, tx: Transaction, tenant: str, now_ms: int) -> int:
-        """End some of the families that were not used for the longest time, of those that are too many."""
+        """End some of the families of a tenant that has too many: of the client with most of them those that were not refreshed for the
+        longest time, so that no client takes the place of another.
+        """
         begin_change(tx)
-        count = tx.row("SELECT count(*) FROM families WHERE tenant = ?", (tenant,))
-        assert count is not None
-        excess = min(count[0] - self._settings.max_families, MAX_AT_ONCE)
+        clients = tx.rows("SELECT client, count(*) FROM families WHERE tenant = ? GROUP BY client ORDER BY 2 DESC, 1 LIMIT 2", (tenant,))
+        total = tx.row("SELECT count(*) FROM families WHERE tenant = ?", (tenant,))
+        assert total is not None
+        excess = min(total[0] - self._settings.max_families, MAX_AT_ONCE)
         if excess <= 0:
             return 0
-        oldest = [each for (each,) in tx.rows("SELECT id FROM families WHERE tenant = ? ORDER BY used_ms, id LIMIT ?", (tenant, excess))]
+        client, most = clients[0]
+        following = clients[1][1] if len(clients) > 1 else 0
+        number = max(1, min(excess, most - following))
+        query = "SELECT id FROM families WHERE tenant = ? AND client = ? ORDER BY used_ms, id LIMIT ?"
+        oldest = [each for (each,) in tx.rows(query, (tenant, client, number))]
         tx.run(f"DELETE FROM families WHERE id IN ({marks(oldest)})", oldest)  # noqa: S608  placeholders
         for each in oldest:
             note_change(tx, Kind.FAMILY, each, now_ms)

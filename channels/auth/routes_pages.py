@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -34,13 +34,19 @@ from hub.storage.transactions import StorageError
 
 SIGN_IN_PAGE_COOKIE: Final = "HUB_SIGNIN"
 
-MAX_FORM: Final = 4 * MAX_BYTES
+MAX_FORM: Final = 6 * MAX_BYTES
 """Bytes of a form at most: it carries the signed parameters of the client, and what the user typed."""
 
 _WRONG: Final = "The tenant, the username or the password is wrong."
 _WRONG_HIDDEN: Final = "The username or the password is wrong."
 _TOO_OLD: Final = "This page is too old, or was opened in another browser. Go back to the application and sign in again."
 _DAY_S: Final = 86_400
+
+
+class _Template(NamedTuple):
+    """What the access log calls a path."""
+
+    path: str
 
 
 class Pages:
@@ -55,17 +61,18 @@ class Pages:
         """The routes; they answer with pages, so they stand beside the REST API."""
         style = Asset(files(__package__).joinpath("static/sign-in.css").read_bytes(), "text/css")
         return [
-            Route(f"{BASE}/oauth/authorize", self._handled(self.authorize), methods=["GET", "POST"]),
-            Route(f"{BASE}/sign-in", self._handled(self.open_form), methods=["GET"]),
-            Route(f"{BASE}/sign-in", self._handled(self.sign_in), methods=["POST"]),
-            Route(f"{BASE}/consent", self._handled(self.consent), methods=["POST"]),
+            Route(f"{BASE}/oauth/authorize", self._handled("oauth/authorize", self.authorize), methods=["GET", "POST"]),
+            Route(f"{BASE}/sign-in", self._handled("sign-in", self.open_form), methods=["GET"]),
+            Route(f"{BASE}/sign-in", self._handled("sign-in", self.sign_in), methods=["POST"]),
+            Route(f"{BASE}/consent", self._handled("consent", self.consent), methods=["POST"]),
             Route(f"{BASE}/static/sign-in.css", style.answer, methods=["GET"]),
         ]
 
-    def _handled(self, serve: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _handled(self, path: str, serve: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Answer errors with pages, and limit how often one address asks for pages."""
 
         async def answer(request: Request) -> Response:
+            request.scope["route"] = _Template(f"{BASE}/{path}")
             address = request.client.host if request.client is not None else ""
             if not self._service.limits.pages.allows(address):
                 return _with(message_page("Too many requests", "Wait a moment, then try again.", 429), {"Retry-After": "1"})

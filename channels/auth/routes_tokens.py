@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from channels.auth.errors import NO_STORE, OAuthRoute
 from channels.auth.schemas import ONE_TOKEN_FORM, TOKEN_FORM, OAuthRefusal, TokenAnswer, form
-from channels.auth.service import GRANTS, AuthService
+from channels.auth.service import AuthService
 from hub.http.body import read_body, takes
 from hub.http.errors import ApiError
 from hub.http.permits import UnknownKeyError
@@ -20,7 +20,7 @@ from hub.security.oauth.clients import authenticate
 from hub.security.oauth.errors import OAuthError
 from hub.security.oauth.families import introspect, revoke
 from hub.security.oauth.metadata import oauth_metadata, openid_metadata
-from hub.security.oauth.models import Client
+from hub.security.oauth.models import GRANTS, Client
 from hub.security.oauth.parameters import MAX_BYTES, check_form, parse_parameters
 from hub.security.oauth.tokens import TokenRequest
 
@@ -83,7 +83,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
     async def keys(request: Request) -> Response:
         """The key set (RFC 7517): keys that sign, that will sign, and that have signed tokens that are still good."""
         headers = {"Cache-Control": "public, max-age=300", **_ANY_ORIGIN}
-        return JSONResponse(await service.keys.key_set(), headers=headers, media_type="application/jwk-set+json")
+        return JSONResponse(await service.keys.key_set(), headers=headers)
 
     @router.get("/.well-known/openid-configuration", summary="Discovery for OpenID Connect")
     async def openid_configuration(request: Request) -> Response:

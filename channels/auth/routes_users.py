@@ -13,6 +13,7 @@ from channels.auth.routes_tokens import BASE, TAGS
 from channels.auth.schemas import BY_TOKEN, BY_TOKEN_OR_COOKIE, BY_TOKEN_OR_PASSWORD, ApiResponse, ChangePassword, CloudUserDetails
 from channels.auth.service import AuthService
 from hub.core.principal import Principal
+from hub.http.body import takes
 from hub.http.errors import ApiError
 from hub.http.permits import identify, refusal
 from hub.http.responses import respond
@@ -100,6 +101,8 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         by_key_alone = header(request.scope, b"authorization") is None and caller.credential.startswith("key:")
         if by_key_alone:
             raise refusal(Failure.MISSING)
+        if everywhere and caller.scopes is not None:
+            raise ApiError(403, "global: this token is limited to some scopes, and may end itself alone")
         shown = await service.shown(caller)
         client = None if shown.family is None else await service.store.client(shown.family.client)
         await service.sign_out(request.scope, caller, everywhere=everywhere)
@@ -135,6 +138,7 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         responses=_NOT_CHANGED,
         openapi_extra=BY_TOKEN_OR_PASSWORD,
     )
+    @takes(lambda limits: limits.max_sign_in_bytes)
     async def change_password(request: Request, body: ChangePassword) -> Response:
         """Give a user another password. Every other token and sign-in of the user ends."""
         caller = await identify(service.gate, request.scope) if _shows_credential(request) else None
@@ -143,6 +147,8 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         new = body.data.new_password
         if not MIN_LENGTH <= len(new) <= MAX_LENGTH:
             raise _not_changed(f"newPassword: expected {MIN_LENGTH}-{MAX_LENGTH} characters, got {len(new)}")
+        if "\ufffd" in new:  # what stands for text that was cut inside a character; no form can send it
+            raise _not_changed("newPassword: expected whole characters")
         if new == body.data.old_password:
             raise _not_changed("newPassword: expected another one than the old password")
         family = None if caller is None else await _family(service, caller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from channels.auth.counters import AuthCounters
 from channels.auth.settings import AuthSettings
@@ -20,7 +20,7 @@ from hub.security.models import is_name, is_tenant_name
 from hub.security.oauth.authorization import AuthorizationRequest
 from hub.security.oauth.claims import Privileges, id_token
 from hub.security.oauth.keys import RS256
-from hub.security.oauth.models import Client, Code, Grant, Person
+from hub.security.oauth.models import Client, Code, Person
 from hub.security.oauth.ports import Shown
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint
 from hub.security.passwords import hash_password, verify_password
@@ -28,9 +28,6 @@ from hub.security.roles import allowed
 from hub.security.sign_in import sign_in
 from hub.security.signing import SigningKeys
 from hub.storage.transactions import Transactions
-
-GRANTS: Final = (Grant.AUTHORIZATION_CODE, Grant.REFRESH_TOKEN, Grant.CLIENT_CREDENTIALS, Grant.PASSWORD)
-"""The grants that the discovery documents name."""
 
 
 class AuthService:
@@ -158,7 +155,7 @@ class AuthService:
         if kind == "user":
             found = await self.gate.signed_in(scope)
             if found is not None:
-                await self._ends.end_sign_in(found[0].number)
+                await self._ends.end_sign_in(found[0].number, principal.token_login)
         self.counters.sign_outs += 1
         self.gate.refresh_soon()
 

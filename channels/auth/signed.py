@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-MAX_LENGTH: Final = 16 * 1024
+MAX_LENGTH: Final = 40 * 1024
+"""Characters of what is signed: three times the 8 KiB of parameters, since each may be percent-encoded, in base64."""
 _DIGEST: Final = 32
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hub.cluster.ports import NodeRecord
+from hub.cluster.ports import UNKNOWN_HUB, NodeRecord
 
 
 class MisfitError(Exception):
@@ -19,7 +19,7 @@ def misfits(me: NodeRecord, others: Sequence[NodeRecord], prefix: str) -> list[s
     """What does not fit, one sentence for each kind; empty: this node belongs to the others."""
     found = []
     for other in others:
-        if other.hub != me.hub:
+        if UNKNOWN_HUB not in (me.hub, other.hub) and other.hub != me.hub:
             found.append(
                 f"database_url: expected the database of the nodes that share redis_prefix {prefix}, got another one than node "
                 f"{_who(other)} has: name the same PostgreSQL on all nodes of a hub, or give this hub a redis_prefix of its own"

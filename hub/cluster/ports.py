@@ -7,9 +7,12 @@ node. :mod:`hub.cluster.registry` knows which nodes live, :mod:`hub.cluster.link
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+UNKNOWN_HUB: Final = "?"
+"""The ``hub`` of a node that starts, and does not know yet which database it has."""
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):

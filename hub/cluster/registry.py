@@ -20,7 +20,7 @@ import structlog
 from hub.background import BackgroundTask
 from hub.cluster.checks import MisfitError, clock_problem, folder_problem, list_problem, misfits
 from hub.cluster.folders import folder_id
-from hub.cluster.ports import NodeRecord
+from hub.cluster.ports import UNKNOWN_HUB, NodeRecord
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
@@ -223,6 +223,8 @@ class Registry:
         Raises:
             MisfitError: another node that lives has another list.
         """
+        if self._hub_id is not None:
+            self._change(hub=UNKNOWN_HUB)
         try:
             await self._beat()
             await self._beat_beside()

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     """``ref`` is the tenant whose role it is."""
     TENANT = "tenant"
     SIGN_IN = "sign_in"
-    """``ref`` is the number of a browser's sign-in."""
+    """``ref`` is the number of a browser's sign-in, a blank, and the login of what it opened."""
 
 
 class Change(NamedTuple):
@@ -64,7 +64,7 @@ class Concerned:
         self._clients: set[str] = set()
         self._tenants: set[str] = set()
         self.sign_ins: set[str] = set()
-        """The numbers of sign-ins that ended; the credential of the user holds."""
+        """The sign-ins that ended, as ``ref`` has them; the credential of the user holds."""
         for kind, ref in changes:
             match kind:
                 case Kind.NEW:

@@ -13,7 +13,7 @@ from hub.security.cli_database import Admin, now_ms, only_tenant, store_of
 from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.models import ClientRow
-from hub.security.oauth.models import Client, Grant, Lifetimes
+from hub.security.oauth.models import GRANTS, Client, Lifetimes
 from hub.storage.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_GRANTS: Final = ", ".join(grant.name.lower() for grant in Grant if grant is not Grant.DEVICE_CODE)
+_GRANTS: Final = ", ".join(grant.name.lower() for grant in GRANTS)
 
 Uris = Annotated[
     list[str] | None,

@@ -14,7 +14,7 @@ from hub.security.changes import Kind
 from hub.security.clients_queries import CLIENTS, DEMO_CLIENT, client_of, insert_client
 from hub.security.credentials import hash_secret
 from hub.security.models import AdminError, ExistsError, NotThereError, check_name
-from hub.security.oauth.models import Client, Grant, Lifetimes
+from hub.security.oauth.models import GRANTS, Client, Grant, Lifetimes
 from hub.security.oauth.redirects import RedirectError, check_redirect_uri
 from hub.storage.transactions import Transaction, Transactions
 
@@ -193,10 +193,10 @@ def new_secret() -> str:
 
 
 def _grant(text: str) -> Grant:
-    for grant in Grant:
+    for grant in GRANTS:
         if text in (grant, grant.name.lower()):
             return grant
-    raise AdminError(f"grants: expected some of {', '.join(grant.name.lower() for grant in Grant)}, got {text!r}")
+    raise AdminError(f"grants: expected some of {', '.join(grant.name.lower() for grant in GRANTS)}, got {text!r}")
 
 
 def _origins(what: str, origins: Iterable[str]) -> tuple[str, ...]:

@@ -4,14 +4,14 @@ import asyncio
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from hub.core.ports import Clock
-from hub.core.principal import Principal, login_key
+from hub.core.principal import Principal
 from hub.security.changes import Concerned, has_shrunk
-from hub.security.credentials import Credential, sign_in_discriminator
+from hub.security.credentials import Credential
 from hub.security.lookup import Lookup
 from hub.security.roles import Grants
 
@@ -28,19 +28,10 @@ Gone = Callable[[Principal], bool]
 """Whether a principal's credential was removed, changed or has expired, or its browser has signed out."""
 
 
-def _gone(credentials: Collection[str], sign_ins: Collection[str]) -> Gone | None:
-    if not sign_ins:
-        return (lambda principal: principal.credential in credentials) if credentials else None
-
-    def gone(principal: Principal) -> bool:
-        if principal.credential in credentials:
-            return True
-        # a browser's login is named by its sign-in (hub.security.cookies.SignedIn.discriminator)
-        return principal.credential.startswith("user:") and any(
-            principal.token_login == login_key(principal.tenant, principal.subject, sign_in_discriminator(each)) for each in sign_ins
-        )
-
-    return gone
+def _gone(credentials: Collection[str], logins: Collection[str]) -> Gone | None:
+    if not credentials and not logins:
+        return None
+    return lambda principal: principal.credential in credentials or principal.token_login in logins
 
 
 @dataclass(slots=True)
@@ -62,6 +53,7 @@ class Directory:
         "_absent",
         "_clock",
         "_database",
+        "_ended_logins",
         "_expiries",
         "_found",
         "_generation",
@@ -91,7 +83,9 @@ class Directory:
         self.grants_generation = 0
         """Rises when grants of roles may have changed."""
         self._number: int | None = None
-        self._signed_out: dict[str, int] = {}
+        # by number: the login of an ended sign-in, and when it ended
+        self._signed_out: dict[str, tuple[str, int]] = {}
+        self._ended_logins: set[str] = set()
         # by id: each credential that was returned to a caller, as it was then
         self._issued: dict[str, Credential] = {}
         self._expiries: list[tuple[int, str]] = []
@@ -179,16 +173,17 @@ class Directory:
         changes = await self._database.changes(self._number)
         if self._number is None or changes.known is None:
             self._forget()
-            before = self._signed_out
-            self._signed_out = dict(await self._database.ended_sign_ins())
+            before = {f"{number} {login}" for number, (login, _) in self._signed_out.items()}
+            ended = dict(await self._database.ended_sign_ins())
+            self._end_sign_ins(ended)  # those that are known stay, also where somebody has removed their rows
             if self._number is not None:
-                signed_out = self._signed_out.keys() - before.keys()
+                signed_out = ended.keys() - before
                 self.counters.reloads += 1
                 await self._compare(list(self._issued), gone)
         elif changes.known:
             concerned = Concerned(changes.known)
             signed_out = concerned.sign_ins
-            self._signed_out.update(dict.fromkeys(signed_out, self._clock.wall_ms()))
+            self._end_sign_ins(dict.fromkeys(signed_out, self._clock.wall_ms()))
             await self._apply(concerned, gone)
         self._number = changes.number  # last, so that the next call does it all again if the database failed above
         now = self._clock.wall_ms()
@@ -207,16 +202,30 @@ class Directory:
                 await asyncio.sleep(0)
         self._drop_old_sign_ins(now)
         self.counters.revoked += len(gone) + len(signed_out)
-        return _gone(gone, signed_out)
+        return _gone(gone, {each.partition(" ")[2] for each in signed_out})
 
     def signed_out(self, sign_in: str) -> bool:
         """Whether the sign-in of a browser, by its number, was ended."""
         return sign_in in self._signed_out
 
+    def login_ended(self, login: str) -> bool:
+        """Whether the sign-in that a login is named by was ended (:attr:`hub.core.principal.Principal.token_login`)."""
+        return login in self._ended_logins
+
+    def _end_sign_ins(self, ended: Mapping[str, int]) -> None:
+        for each, at_ms in ended.items():
+            number, _, login = each.partition(" ")
+            self._signed_out[number] = (login, at_ms)
+            self._ended_logins.add(login)
+
     def _drop_old_sign_ins(self, now_ms: int) -> None:
         """Forget ended sign-ins of which every cookie has run out by itself. They stand in the order in which they ended."""
-        while self._signed_out and next(iter(self._signed_out.values())) < now_ms - SIGN_IN_KEPT_MS:
-            del self._signed_out[next(iter(self._signed_out))]
+        while self._signed_out:
+            number, (login, at_ms) = next(iter(self._signed_out.items()))
+            if at_ms >= now_ms - SIGN_IN_KEPT_MS:
+                return
+            del self._signed_out[number]
+            self._ended_logins.discard(login)
 
     async def _apply(self, concerned: Concerned, gone: set[str]) -> None:
         """Forget what changes concern, and compare it with what the database has now. Nobody else is disturbed."""

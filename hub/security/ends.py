@@ -32,12 +32,12 @@ class Ends:
 
         await self._transactions.write(end)
 
-    async def end_sign_in(self, number: str) -> None:
-        """End the sign-in of one browser, by the number that its cookie has."""
+    async def end_sign_in(self, number: str, login: str) -> None:
+        """End the sign-in of one browser: the number that its cookie has, and the login of what it opened."""
 
         def end(tx: Transaction) -> None:
             begin_change(tx)
-            self._note(tx, Kind.SIGN_IN, number)
+            self._note(tx, Kind.SIGN_IN, f"{number} {login}")
 
         await self._transactions.write(end)
 

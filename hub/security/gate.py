@@ -315,6 +315,8 @@ class Gate:
         """Whether the credential that got a ticket is valid, and has not changed since."""
         if not stream.principal.credential:
             return True
+        if self._directory.login_ended(stream.principal.token_login):
+            return False
         credential = await self.credential_of(stream.principal)
         return credential is not None and stream.version in ("", credential_version(credential))
 

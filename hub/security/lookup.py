@@ -48,7 +48,9 @@ class Lookup(Protocol):
         ...
 
     async def ended_sign_ins(self) -> Sequence[tuple[str, int]]:
-        """The numbers of browsers' sign-ins that were ended, and when, in ms since 1970 UTC; the oldest first."""
+        """The browsers' sign-ins that were ended, as :class:`hub.security.changes.Kind` has them, and when, in milliseconds since 1970 UTC;
+        the oldest first.
+        """
         ...
 
     async def by_token(self, digest: str) -> Credential | None:

@@ -96,11 +96,10 @@ class SigningKeys:
             if self._read_ms is not None and 0 <= now - self._read_ms < FRESH_MS:
                 return
             await self._read()
-            made = False
-            for algorithm in ALGORITHMS:
-                if next_key_from(self._keys, algorithm, now) is not None:
-                    made = await self._make(algorithm, lambda keys, of=algorithm: next_key_from(keys, of, now)) is not None or made  # type: ignore[misc]
-            if made:
+            needed = [algorithm for algorithm in ALGORITHMS if next_key_from(self._keys, algorithm, now) is not None]
+            for algorithm in needed:
+                await self._make(algorithm, lambda keys, of=algorithm: next_key_from(keys, of, now))  # type: ignore[misc]
+            if needed:  # made here, or by another node meanwhile
                 await self._read()
             self._read_ms = now
 

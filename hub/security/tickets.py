@@ -144,5 +144,8 @@ def credential_version(credential: Credential) -> str:
     """A digest of what a ticket relies on: it changes with the secret, the roles and the end of the credential. Grants are no part of it,
     since they are looked up by the roles at each decision.
     """
-    stored = (credential.id, credential.tenant, credential.subject, sorted(credential.roles), credential.fingerprint, credential.expires_ms)
+    stored: tuple[object, ...] = (
+        *(credential.id, credential.tenant, credential.subject, sorted(credential.roles), credential.fingerprint, credential.expires_ms),
+        *((credential.generation,) if credential.generation else ()),  # as older hubs make it, where nothing was ended
+    )
     return hashlib.blake2b(repr(stored).encode(), digest_size=16).hexdigest()

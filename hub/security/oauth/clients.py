@@ -39,7 +39,8 @@ async def authenticate(parameters: Parameters, authorization: list[str], find: F
             ``client_id``.
     """
     for client_id, secret in _shown(parameters, authorization).pairs:
-        client = await find(client_id) if 0 < len(client_id) <= MAX_CLIENT_ID else None
+        # ids with other characters are not looked up: for a NUL, PostgreSQL would report an error instead of no result
+        client = await find(client_id) if 0 < len(client_id) <= MAX_CLIENT_ID and client_id.isprintable() else None
         if client is not None and _proves(client, secret):
             return client
     raise bad_client()

@@ -40,10 +40,13 @@ class KeyTimes:
 
 def signer(keys: Iterable[KeyTimes], algorithm: str, now_ms: int) -> KeyTimes | None:
     """The key that signs now: the newest one that may. If every key has ended, the last one goes on, since a node that could not make a
-    successor must still let users in.
+    successor must still let users in. If none has begun, the first one signs: the clock of the node that made it is ahead.
     """
-    begun = [key for key in keys if key.algorithm == algorithm and key.signs_from_ms <= now_ms]
-    return max(begun, key=lambda key: key.signs_from_ms, default=None)
+    own = [key for key in keys if key.algorithm == algorithm]
+    begun = [key for key in own if key.signs_from_ms <= now_ms]
+    if not begun:
+        return min(own, key=lambda key: key.signs_from_ms, default=None)
+    return max(begun, key=lambda key: key.signs_from_ms)
 
 
 def published(keys: Iterable[KeyTimes], now_ms: int) -> list[KeyTimes]:

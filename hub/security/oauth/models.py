@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Grant(StrEnum):
@@ -13,7 +14,10 @@ class Grant(StrEnum):
     REFRESH_TOKEN = "refresh_token"  # noqa: S105
     CLIENT_CREDENTIALS = "client_credentials"
     PASSWORD = "password"  # noqa: S105
-    DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+GRANTS: Final = tuple(Grant)
+"""The grants that the token endpoint answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.channels.auth.conftest import CHALLENGE, VERIFIER
-from tests.clients.conftest import CHROMIUM_FLAGS
-from tests.conftest import chromium
+from tests.support.browser import FLAGS, chromium
 from tests.support.hub_process import HubProcess
 
 pytestmark = pytest.mark.browser
@@ -67,7 +66,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        made = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield made
         made.close()
 

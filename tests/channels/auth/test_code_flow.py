@@ -184,3 +184,9 @@ async def test_a_browser_that_signed_in_with_a_token_is_no_users_sign_in(server:
         assert (await browser.get("/auth/v3/oauth/authorize", params=ask())).status_code == 200
         silent = await browser.get("/auth/v3/oauth/authorize", params=ask(prompt="none"))
         assert query_of(silent)["error"] == "login_required"
+
+
+async def test_a_long_state_comes_back_as_it_was(server: Server) -> None:
+    async with server.browser() as browser:
+        back = await server.signed_in(browser, state="/" * 2000)
+    assert query_of(back)["state"] == "/" * 2000

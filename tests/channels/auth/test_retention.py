@@ -58,3 +58,14 @@ async def test_of_too_many_families_those_end_that_are_idle(server: Server) -> N
     answers = [(await server.get("/auth/v3/userinfo", tokens["access_token"])).status_code for tokens in made]
     assert answers == [200, 401, 401, 401, 200]
     assert server.service.counters.families_dropped == 3
+
+
+async def test_a_program_with_many_tokens_takes_no_place_of_users(server: Server) -> None:
+    tokens = await server.tokens()
+    form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
+    programs = [(await server.token(**form)).json()["access_token"] for _ in range(5)]
+    assert await job(server, max_families=3).trim() == 3
+    await server.service.gate.refresh()
+    assert (await server.get("/auth/v3/userinfo", tokens["access_token"])).status_code == 200
+    answers = [(await server.get("/auth/v3/userinfo", token)).status_code for token in programs]
+    assert answers.count(200) == 2

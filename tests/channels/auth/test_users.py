@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from hub.security.tickets import Opened, credential_version
 from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, query_of, submit
 
 USERINFO = ["/auth/v3/userinfo", "/auth/v3/openid/userinfo", "/auth/v3/jwt-userinfo"]
@@ -110,6 +112,13 @@ async def test_ping(server: Server) -> None:
 # -- signing out ------------------------------------------------------------------------------------------------------
 
 
+async def test_a_token_that_is_limited_ends_itself_alone(server: Server) -> None:
+    tokens = await server.tokens(scope="openid")
+    async with server.program(Authorization=f"Bearer {tokens['access_token']}") as program:
+        assert (await program.post("/auth/v3/sign-out", params={"global": "true"})).status_code == 403
+        assert (await program.post("/auth/v3/sign-out")).status_code == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_signing_out_ends_the_token_with_its_family(server: Server, method: str) -> None:
     tokens, other = await server.tokens(), await server.tokens()
@@ -147,10 +156,28 @@ async def test_a_browser_signs_out_and_a_copy_of_its_cookie_is_no_use(server: Se
         assert "Max-Age=0" in page.headers["set-cookie"]
         await server.service.gate.refresh()
         assert [(await each.get("/auth/v3/ping")).status_code for each in (browser, copy, other)] == [403, 403, 200]
-        late = server.access.make_gate()  # a node that starts later
-        await late.refresh()
-        cookie = ("cookie", f"HUB_SESSION={copy.cookies['HUB_SESSION']}")
-        assert (await late.identify(_scope(None, cookie))).principal is None
+        await server.access.transactions.write(lambda tx: tx.run("DELETE FROM revocations"))  # by hand, or by an old backup
+        await server.access.store.add_tenant("new")
+        await server.service.gate.refresh()
+        assert [(await each.get("/auth/v3/ping")).status_code for each in (copy, other)] == [403, 200]
+
+
+async def test_a_sign_in_that_ended_opens_nothing_at_a_node_that_starts_later_nor_by_a_ticket(server: Server) -> None:
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        cookie = ("cookie", f"HUB_SESSION={browser.cookies['HUB_SESSION']}")
+        caller = await server.service.gate.identify(_scope(None, cookie))
+        assert caller.principal is not None
+        credential = await server.service.gate.credential_of(caller.principal)
+        assert credential is not None
+        stream = Opened("t", caller.principal, 0, ("/ws", b""), credential_version(credential))
+        assert await server.service.gate._still_holds(stream)
+        await browser.post("/auth/v3/sign-out")
+        late = server.access.make_gate()
+        for gate in (server.service.gate, late):
+            await gate.refresh()
+            assert (await gate.identify(_scope(None, cookie))).principal is None
+            assert not await gate._still_holds(stream)
 
 
 async def test_a_link_of_another_site_signs_nobody_out(server: Server) -> None:
@@ -179,7 +206,8 @@ async def test_after_signing_out_a_browser_goes_where_its_client_registered(serv
 async def change(server: Server, token: str | None, **data: Any) -> Any:
     headers = {} if token is None else {"Authorization": f"bearer {token}"}
     async with server.program(**headers) as program:
-        return await program.post("/auth/v3/change-password", json={"data": data, "operationId": "1"})
+        content = json.dumps({"data": data, "operationId": "1"})
+        return await program.post("/auth/v3/change-password", content=content, headers={"Content-Type": "application/json"})
 
 
 @pytest.mark.parametrize("name", ["acme\\ana", None])
@@ -204,6 +232,7 @@ async def test_another_password_ends_all_but_the_callers_family(server: Server, 
         {"oldPassword": "wrong", "newPassword": "battery staple"},
         {"oldPassword": "correct horse", "newPassword": "short"},
         {"oldPassword": "correct horse", "newPassword": "correct horse"},
+        {"oldPassword": "correct horse", "newPassword": "battery \ud800 staple"},
         {"oldPassword": "correct horse", "newPassword": "battery staple", "userName": "acme\\bob"},
         {"oldPassword": "correct horse", "newPassword": "battery staple", "userName": "rival\\ana"},
     ],

@@ -51,6 +51,8 @@ async def test_a_client_is_known_by_its_secret(world: World, shown: dict[str, st
         ([basic("night", "")], {}),
         ([basic("nobody", "new")], {}),
         ([basic("n" * 5000, "new")], {}),
+        ([basic("a%00b", "new")], {}),
+        ([basic("a\x00b", "new")], {}),
         ([basic("night", "n" * 5000)], {}),
         (["Basic !!!"], {}),
         (["Basic " + base64.b64encode(b"night").decode()], {}),
