@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from channels.auth.retention import AuthRetention
+from channels.auth.routes_documents import Documents
 from channels.auth.routes_pages import Pages
-from channels.auth.routes_tokens import create_token_router, create_well_known_router
+from channels.auth.routes_tokens import create_token_router
 from channels.auth.routes_users import create_user_router
 from channels.auth.service import AuthService
 from channels.auth.settings import AuthSettings
@@ -26,12 +27,14 @@ def build(context: Context) -> Parts:
         secret=secret,
     )
     signer = PageSigner(secret, service.now_s, settings.request_s)
+    documents = Documents(service, context.hosts)
     return Parts(
         routers=[
             create_token_router(service, context.hosts),
             create_user_router(service, context.hosts),
-            create_well_known_router(service, context.hosts),
+            documents.router(),
         ],
+        open_routes=documents.open_routes(),
         routes=Pages(service, context.hosts, signer).routes(),
         services=[AuthRetention(context.transactions, context.clock, settings, service.counters)],
         counters={"auth": service.counters},

@@ -1,4 +1,4 @@
-"""The calls of clients: tokens, revocation, introspection, and the documents that tell of them (docs/protocol/oauth.md#token)."""
+"""The calls of clients: tokens, revocation, introspection (docs/protocol/oauth.md#token)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from hub.security.hosts import Hosts
 from hub.security.oauth.clients import authenticate
 from hub.security.oauth.errors import OAuthError
 from hub.security.oauth.families import introspect, revoke
-from hub.security.oauth.metadata import oauth_metadata, openid_metadata
-from hub.security.oauth.models import GRANTS, Client
+from hub.security.oauth.models import Client
 from hub.security.oauth.parameters import MAX_BYTES, check_form, parse_parameters
 from hub.security.oauth.tokens import TokenRequest
 
 BASE: Final = "/auth/v3"
 TAGS: Final = ("Authentication",)
 
-_ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
+ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
 """For answers to applications of any site. Browsers send no cookies where this stands."""
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
@@ -59,7 +58,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
             service.counters.tokens_refused += 1
             raise
         service.counters.tokens += 1
-        return JSONResponse(issued.members(), headers={**NO_STORE, **_ANY_ORIGIN})
+        return JSONResponse(issued.members(), headers={**NO_STORE, **ANY_ORIGIN})
 
     @router.post("/oauth/revoke", summary="End a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
     @takes_form
@@ -69,7 +68,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
         await _client(service, request, asked)
         await revoke(asked, service.store)
         service.gate.refresh_soon()
-        return JSONResponse({}, headers={**NO_STORE, **_ANY_ORIGIN})
+        return JSONResponse({}, headers={**NO_STORE, **ANY_ORIGIN})
 
     @router.post("/oauth/introspect", summary="Look at a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
     @takes_form
@@ -78,34 +77,6 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
         asked = await _asked(request)
         await _client(service, request, asked)
         return JSONResponse(await introspect(asked, service.store, f"{hosts.base_url(request.scope)}{BASE}"), headers=dict(NO_STORE))
-
-    @router.get("/jwks.json", summary="The public keys of ID tokens")
-    async def keys(request: Request) -> Response:
-        """The key set (RFC 7517): keys that sign, that will sign, and that have signed tokens that are still good."""
-        headers = {"Cache-Control": "public, max-age=300", **_ANY_ORIGIN}
-        return JSONResponse(await service.keys.key_set(), headers=headers)
-
-    @router.get("/.well-known/openid-configuration", summary="Discovery for OpenID Connect")
-    async def openid_configuration(request: Request) -> Response:
-        """OpenID Connect Discovery section 3."""
-        return _document(openid_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
-
-    @router.get("/.well-known/oauth-authorization-server", summary="Discovery for OAuth")
-    async def oauth_configuration(request: Request) -> Response:
-        """RFC 8414 section 3, below the issuer as OpenID Connect's document."""
-        return _document(oauth_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
-
-    return router
-
-
-def create_well_known_router(service: AuthService, hosts: Hosts) -> HubRouter:
-    """The discovery document where RFC 8414 section 3.1 has it: before the path of the issuer."""
-    router = HubRouter(tags=TAGS, route_class=OAuthRoute)
-
-    @router.get("/.well-known/oauth-authorization-server/auth/v3", summary="Discovery for OAuth, by RFC 8414")
-    async def rfc_8414_configuration(request: Request) -> Response:
-        """RFC 8414 section 3.1."""
-        return _document(oauth_metadata(f"{hosts.base_url(request.scope)}{BASE}", service.scopes, GRANTS))
 
     return router
 
@@ -140,7 +111,3 @@ async def _client(service: AuthService, request: Request, asked: TokenRequest) -
     if key is not None and key.tenant != client.tenant:
         raise ApiError(403, "the API key and the client are of different tenants")
     return client
-
-
-def _document(document: dict[str, Any]) -> Response:
-    return JSONResponse(document, headers={"Cache-Control": "public, max-age=300", **_ANY_ORIGIN})

@@ -72,16 +72,17 @@ class Holder:
 
 
 @pytest.mark.parametrize(
-    ("changes", "key"),
+    ("changes", "keys"),
     [
-        ({"role": "edge"}, "role"),
-        ({"redis_url": "redis://localhost:6379/0"}, "secret"),
+        ({"role": "edge"}, {"link_listen", "redis_url", "database_url"}),  # what a node of one role needs
+        ({"redis_url": "redis://localhost:6379/0"}, {"secret"}),
     ],
+    ids=["role", "redis_url"],
 )
-def test_what_this_version_cannot_do_is_refused_by_name(changes: dict[str, object], key: str) -> None:
+def test_what_this_version_cannot_do_is_refused_by_name(changes: dict[str, object], keys: set[str]) -> None:
     with pytest.raises(SettingsError) as refused:
         check_supported(Settings(**changes))
-    assert {problem.split(":")[0] for problem in refused.value.problems} == {key}
+    assert {problem.split(":")[0] for problem in refused.value.problems} == keys
 
 
 class _Recorder:

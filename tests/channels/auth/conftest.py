@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
+from channels.auth.routes_documents import Documents
 from channels.auth.routes_pages import Pages
-from channels.auth.routes_tokens import create_token_router, create_well_known_router
+from channels.auth.routes_tokens import create_token_router
 from channels.auth.routes_users import create_user_router
 from channels.auth.service import AuthService
 from channels.auth.settings import AuthSettings
@@ -143,7 +144,7 @@ async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[S
         routers = [
             create_token_router(service, hosts),
             create_user_router(service, hosts),
-            create_well_known_router(service, hosts),
+            Documents(service, hosts).router(),
             security_router(gate),
         ]
         app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=Pages(service, hosts, signer).routes())
