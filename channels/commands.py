@@ -32,7 +32,8 @@ COMMANDS: Final = (
     LazyCommand(
         "doctor",
         "hub.doctor.cli:register",
-        "Check a data folder and its database: integrity, versions, space, clock, permissions. "
+        "Check a data folder and its database: integrity, versions, space, clock, permissions; and, where several hubs work together, "
+        "their Redis, the nodes that live, and who owns which tenant. "
         "It changes nothing, and may run beside a hub; it ends with 1 when there is a problem.",
         (families,),
     ),

@@ -1,6 +1,5 @@
 """When the garbage collector of a process works: not while it starts, not when it ends, and in small pieces while many clients come."""
 
-import asyncio
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
@@ -60,4 +59,6 @@ class ArrivalCollector(Generic[S]):
         if self._sessions >= SESSIONS_A_PIECE:
             self._sessions = 0
             # with the second generation: what is moved there, and stays, would be looked at once more in one long piece
+            import asyncio  # imported here: commands import this module, and most of them need no event loop
+
             asyncio.get_running_loop().call_soon(gc.collect, 1)

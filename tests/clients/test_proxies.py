@@ -165,6 +165,7 @@ def test_proxies_pass_websocket_on_and_no_other_offer(proxy: ReverseProxy, hub: 
 
 
 @pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")  # the browser's own loop
 async def test_browser(proxy: ReverseProxy, browser: Browser, channel: str) -> None:
     """cometd.js in Chromium, which speaks HTTP/2 to the proxy, over both transports."""
     context = await browser.new_context(ignore_https_errors=True)
