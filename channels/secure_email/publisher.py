@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 SOURCE: Final = "hub:securemail"
 """``source`` of the events; their ``id`` is that of the outbox row, so that a repeat is counted once."""
 
+_event: Final = msgspec.json.Decoder(MailEvent)
+
 
 class NotTakenError(Exception):
     """The event sink refused an event. The outbox hands it over again later."""
@@ -44,7 +46,7 @@ class InteractionPublisher:
             EventSinkError: the event log cannot be written.
             NotTakenError: the event is refused.
         """
-        mail_event = msgspec.json.decode(event.body, type=MailEvent)
+        mail_event = _event.decode(event.body)
         data: EventData
         if event.type == RECEIVED:
             data = InteractionStarted(

@@ -41,6 +41,11 @@ class _Data(msgspec.Struct):
     statistics: msgspec.Raw = _ABSENT
 
 
+_body: Final = msgspec.json.Decoder(_Body)
+_data: Final = msgspec.json.Decoder(_Data)
+_elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
 async def parse_request(raw: bytes, max_bytes: int, time_slice: TimeSlice) -> tuple[object, list[object]]:
     """``operationId`` (None without one) and ``data.statistics``, a list with something in it, of a body that may have ``max_bytes``.
 
@@ -61,8 +66,8 @@ async def parse_request(raw: bytes, max_bytes: int, time_slice: TimeSlice) -> tu
             raise ApiError.of_field(*_STATISTICS, items)
         return body.get("operationId"), items
     check_members(raw, max_bytes // BYTES_A_MEMBER)
-    outline = _decode(raw, _Body, *_BODY)
-    parts = _decode(_decode(outline.data, _Data, *_DATA).statistics, list[msgspec.Raw], *_STATISTICS)
+    outline = _decode(raw, _body, *_BODY)
+    parts = _decode(_decode(outline.data, _data, *_DATA).statistics, _elements, *_STATISTICS)
     if not parts:
         raise ApiError.of_field(*_STATISTICS, [])
     found: list[object] = []
@@ -90,9 +95,9 @@ def _load(raw: bytes | msgspec.Raw) -> Any:
         raise _no_json(error) from None
 
 
-def _decode(raw: bytes | msgspec.Raw, shape: type[T], field: str, expected: str) -> T:
+def _decode(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], field: str, expected: str) -> T:
     try:
-        return msgspec.json.decode(raw, type=shape)
+        return decoder.decode(raw)
     except msgspec.ValidationError:
         raise ApiError.of_field(field, expected, _start_of(raw)) from None
     except msgspec.DecodeError as error:

@@ -32,6 +32,8 @@ _log = structlog.get_logger(__name__)
 _MAX_WARNED: Final = 1000
 """Problems of other nodes that are remembered, so that each is logged once."""
 
+_record: Final = msgspec.json.Decoder(NodeRecord)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTuning:
@@ -328,7 +330,7 @@ class Registry:
         for name, raw in zip(answer[::2], answer[1::2], strict=True):
             incarnation = name.decode(errors="replace")
             try:
-                told[incarnation] = msgspec.json.decode(raw, type=NodeRecord)
+                told[incarnation] = _record.decode(raw)
             except msgspec.MsgspecError as error:
                 if self._is_new(incarnation):
                     _log.warning("node_not_understood", node=incarnation, error=str(error))

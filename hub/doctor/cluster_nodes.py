@@ -35,6 +35,8 @@ MAX_NAMED: Final = 20
 
 _LOOK: Final = "see why in the logs of the nodes (tenant_not_opened, owners_not_read), or start a node that may own tenants"
 
+_record: Final = msgspec.json.Decoder(NodeRecord)
+
 
 def examine(inspection: Inspection) -> Iterable[Finding]:
     """Check the nodes that live, and the owners of tenants. There must be a ``redis_url``. A Redis that does not answer is another check's
@@ -151,7 +153,7 @@ async def _records(commands: Commands, keys: tuple[bytes, bytes]) -> dict[str, N
     for name, raw in zip(records[::2], records[1::2], strict=True):
         if name in known:
             try:
-                record = msgspec.json.decode(raw, type=NodeRecord)
+                record = _record.decode(raw)
             except msgspec.MsgspecError:  # of a version that this one cannot read
                 continue
             if not record.ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -30,6 +30,12 @@ from hub.presence.roster import ChannelCount, Roster, describe
 
 T = TypeVar("T")
 R = TypeVar("R", ChannelsReply, NumberReply, SessionReply, SessionsReply)
+
+_question: Final[msgspec.json.Decoder[Question]] = msgspec.json.Decoder(Question)
+_replies: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    each: msgspec.json.Decoder(each) for each in (ChannelsReply, NumberReply, SessionReply, SessionsReply)
+}
+
 
 _log = structlog.get_logger(__name__)
 
@@ -182,7 +188,8 @@ class Survey:
             assert isinstance(answer, reply)
             return answer
         raw = await self._cluster.links.ask(node, KIND, msgspec.json.encode(question), timeout_s=timeout_s)
-        return msgspec.json.decode(raw, type=reply)
+        answer_of_node: R = _replies[reply].decode(raw)
+        return answer_of_node
 
     def _is_silent(self, node: str, error: LinkError) -> bool:
         """Whether a node that could not be asked may have sessions all the same. One that has ended has none; one that lives and takes no
@@ -196,7 +203,7 @@ class Survey:
     # -- answering -----------------------------------------------------------------------------------------------------
 
     async def _serve(self, call: Call) -> None:
-        question: Question = msgspec.json.decode(call.head, type=Question)
+        question: Question = _question.decode(call.head)
         await call.send(msgspec.json.encode(await self._answer(question)))
 
     async def _answer(self, question: Question) -> ChannelsReply | NumberReply | SessionReply | SessionsReply:

@@ -56,6 +56,9 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     scopes: list[str] | None = None
 
 
+_stored: Final = msgspec.json.Decoder(_Stored)
+
+
 class RedisTickets:
     """The tickets of all nodes that share a Redis. :meth:`start` it before the first stream opens.
 
@@ -299,7 +302,7 @@ def _encode(principal: Principal) -> bytes:
 
 
 def _decode(tenant: str, stored: bytes) -> Principal:
-    found = msgspec.json.decode(stored, type=_Stored)
+    found = _stored.decode(stored)
     roles = frozenset(found.roles)
     scopes = None if found.scopes is None else frozenset(found.scopes)
     return Principal(tenant, found.subject, roles, found.login, found.token_login, found.credential, found.anonymous, scopes)

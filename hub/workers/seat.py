@@ -73,6 +73,9 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
         return _opened(self.line)
 
 
+_seat: Final = msgspec.json.Decoder(Seat)
+
+
 def _opened(descriptor: int) -> socket.socket:
     os.set_inheritable(descriptor, False)  # what this process starts must not hold it
     found = socket.socket(fileno=descriptor)
@@ -85,4 +88,4 @@ def take_seat(environment: Mapping[str, str] = os.environ) -> Seat | None:
     text = environment.get(VARIABLE)
     if environment is os.environ:
         os.environ.pop(VARIABLE, None)
-    return None if text is None else msgspec.json.decode(text, type=Seat)
+    return None if text is None else _seat.decode(text)

@@ -9,6 +9,7 @@ again when those are opened again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -127,6 +128,10 @@ class _State(msgspec.Struct, array_like=True):
     live: list[_Interaction]
     idle: list[_Interaction]
     areas: list[_Queue] = []
+
+
+# made at the import: tenants are restored in several threads, and msgspec crashes where two decode a type for the first time at once
+_decoder: Final = msgspec.msgpack.Decoder(_State)
 
 
 def save(centre: Centre) -> bytes:
@@ -250,7 +255,7 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
         SnapshotError: the bytes are not a state of a version that can be read.
     """
     try:
-        saved = msgspec.msgpack.decode(state, type=_State)
+        saved = _decoder.decode(state)
     except msgspec.DecodeError as error:
         raise SnapshotError(f"the saved state cannot be read: {error}") from None
     if saved.version not in READABLE:

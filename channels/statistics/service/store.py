@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -42,6 +42,9 @@ class _State(msgspec.Struct, array_like=True):
     version: int
     engine: bytes
     held: list[bytes]
+
+
+_decoder: Final = msgspec.msgpack.Decoder(_State)  # made at the import: tenants are restored in several threads
 
 
 class StateStore:
@@ -188,7 +191,7 @@ def _decode_state(raw: bytes, zone: ZoneInfo, settings: StatisticsSettings) -> t
     Raises:
         msgspec.DecodeError, ValueError: not a state of this version.
     """
-    state = msgspec.msgpack.decode(raw, type=_State)
+    state = _decoder.decode(raw)
     if state.version != STATE_VERSION:
         raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
     engine = Engine.restore(state.engine, zone=zone, lifetimes=settings.lifetimes(), bounds=settings.bounds())

@@ -60,6 +60,9 @@ class Hello(msgspec.Struct, frozen=True):
     """The node that is wanted."""
 
 
+_hello: Final = msgspec.json.Decoder(Hello)
+
+
 class Me(NamedTuple):
     """What a node shows of itself."""
 
@@ -111,7 +114,7 @@ class Handshake:
 
     def _take_hello(self, payload: bytes) -> list[Frame]:
         try:
-            theirs = msgspec.json.decode(payload, type=Hello)
+            theirs = _hello.decode(payload)
         except msgspec.MsgspecError as error:
             raise HelloError(Refusal.MALFORMED, f"expected a hello: {error}") from None
         if len(theirs.nonce) != 2 * NONCE_BYTES:
