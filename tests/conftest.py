@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -47,6 +48,8 @@ def pytest_configure() -> None:
     to a second.
     """
     os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell; what tests start would ignore it, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # its runner would read the signatures of all commands again for each one that is run: a third of the CPU of their tests
     typer.testing._get_command = lru_cache(maxsize=16)(typer.testing._get_command)
     # how long an example takes is no matter of the tests: a machine that does much else is slow
