@@ -1,0 +1,82 @@
+"""``hub client`` on a real database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hub.security import cli_clients
+from tests.hub.security.test_cli import Hub, as_json, commands, hub
+
+__all__ = ["hub"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> None:
+    """The commands of clients stand beside those of tenants and users."""
+    from channels.families import FAMILIES
+
+    cli_clients.register(commands(), lambda: FAMILIES)
+
+
+def test_a_public_client_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    added = as_json(
+        hub("client", "add", "wall", "--public", "--redirect-uri", "https://wall.example.com/cb", "--access-for", "1h", "--json")
+    )
+    assert (added["public"], added["pkce"], added["secrets"], added["access_s"]) == (True, True, 0, 3600)
+    assert added["grants"] == ["authorization_code", "refresh_token"]
+    assert "secret" not in added
+    assert as_json(hub("client", "list", "--json")) == [added]
+    assert as_json(hub("client", "show", "wall", "--json")) == added
+    assert "wall.example.com" in hub("client", "list").stdout
+    assert as_json(hub("client", "remove", "wall", "--json")) == {"removed": "client wall"}
+    assert as_json(hub("client", "list", "--json")) == []
+
+
+def test_a_secret_is_changed_while_the_old_one_is_good(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    added = as_json(hub("client", "add", "night", "--grant", "client_credentials", "--role", "viewer", "--json"))
+    assert added["secret"].startswith("hubc_")
+    second = as_json(hub("client", "secret", "night", "--json"))
+    assert second["secret"] != added["secret"]
+    assert second["secrets"] == 2
+    assert "drop the old one first" in hub("client", "secret", "night").output
+    assert as_json(hub("client", "secret", "night", "--drop-old", "--json"))["secrets"] == 1
+    assert "with two secrets" in hub("client", "secret", "night", "--drop-old").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a b", "--public", "--redirect-uri", "https://a.example/cb"], "client: expected 1-128 letters"),
+        (["demo-app", "--public", "--redirect-uri", "https://a.example/cb"], "other than demo-app"),
+        (["wall", "--public"], "redirect URI: expected at least one"),
+        (["wall", "--redirect-uri", "http://a.example/cb"], "redirect URI: expected https"),
+        (
+            ["wall", *(text for n in range(33) for text in ("--redirect-uri", f"https://a.example/{n}"))],
+            "redirect URI: expected at most 32",
+        ),
+        (["wall", "--grant", "implicit"], "grants: expected some of authorization_code"),
+        (["wall", "--grant", "client_credentials"], "with roles of its own"),
+        (["wall", "--grant", "client_credentials", "--role", "nobody"], "role: no role 'nobody'"),
+        (["wall", "--redirect-uri", "https://a.example/cb", "--origin", "https://a.example/"], "origin: expected scheme and host"),
+        (["wall", "--redirect-uri", "https://a.example/cb", "--access-for", "soon"], "--access-for: expected"),
+        (["wall", "--redirect-uri", "https://a.example/cb", "--name", " "], "name: expected"),
+    ],
+)
+def test_a_client_that_makes_no_sense_is_refused_in_words(hub: Hub, arguments: list[str], said: str) -> None:
+    hub("tenant", "add", "acme")
+    answer: Any = hub("client", "add", *arguments)
+    assert (answer.exit_code, said in " ".join(answer.output.split())) == (1, True), answer.output
+
+
+def test_what_is_not_there_or_there_already_is_named(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    assert "there is none; add one with: hub client add" in hub("client", "show", "wall").output
+    hub("client", "add", "wall", "--public", "--redirect-uri", "https://a.example/cb")
+    again = hub("client", "add", "wall", "--public", "--redirect-uri", "https://a.example/cb")
+    assert "which is there already" in again.output
+    assert "there are: wall" in hub("client", "remove", "crm").output
+    assert "which is public" in hub("client", "secret", "wall").output
