@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from hub.security import cli_clients
-from tests.hub.security.test_cli import Hub, as_json, commands, hub
+from channels.families import FAMILIES
+from hub.security import cli, cli_clients, cli_database
+from tests.hub.security.test_cli import Hub, as_json
 
-__all__ = ["hub"]
+
+@cache
+def commands() -> typer.Typer:
+    app = typer.Typer()
+    cli.register(app, lambda: FAMILIES)
+    cli_clients.register(app, lambda: FAMILIES)
+    return app
 
 
-@pytest.fixture(autouse=True, scope="module")
-def registered() -> None:
-    """The commands of clients stand beside those of tenants and users."""
-    from channels.families import FAMILIES
-
-    cli_clients.register(commands(), lambda: FAMILIES)
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Runs a command in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_database, "set_up", lambda *_: None)
+    return lambda *arguments, **options: CliRunner().invoke(commands(), arguments, **options)
 
 
 def test_a_public_client_from_beginning_to_end(hub: Hub) -> None:
