@@ -81,7 +81,7 @@ class AuthRetention(RetentionJob):
         number = max(1, min(excess, most - following))
         query = "SELECT id FROM families WHERE tenant = ? AND client = ? ORDER BY used_ms, id LIMIT ?"
         oldest = [each for (each,) in tx.rows(query, (tenant, client, number))]
-        tx.run(f"DELETE FROM families WHERE id IN ({marks(oldest)})", oldest)  # noqa: S608  placeholders
+        tx.run(f"DELETE FROM families WHERE id IN ({marks(oldest)})", oldest)  # noqa: S608  only question marks are put in
         for each in oldest:
             note_change(tx, Kind.FAMILY, each, now_ms)
         return len(oldest)

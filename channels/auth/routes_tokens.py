@@ -53,7 +53,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
             client = await _client(service, request, asked)
             if not service.limits.allow(client, asked.address):
                 raise ApiError(429, "too many requests of this client; try again in a second", headers={"Retry-After": "1"})
-            issued = await endpoint.answer(asked)
+            issued = await endpoint.answer(client, asked)
         except OAuthError:
             service.counters.tokens_refused += 1
             raise
@@ -65,8 +65,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
     async def end(request: Request) -> Response:
         """End a token of either kind, and all that came of the same grant (RFC 7009). An unknown token is no error."""
         asked = await _asked(request)
-        await _client(service, request, asked)
-        await revoke(asked, service.store)
+        await revoke(await _client(service, request, asked), asked, service.store)
         service.gate.refresh_soon()
         return JSONResponse({}, headers={**NO_STORE, **ANY_ORIGIN})
 
@@ -75,8 +74,9 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
     async def look(request: Request) -> Response:
         """What a token of the client's tenant is (RFC 7662); for clients with a secret."""
         asked = await _asked(request)
-        await _client(service, request, asked)
-        return JSONResponse(await introspect(asked, service.store, f"{hosts.base_url(request.scope)}{BASE}"), headers=dict(NO_STORE))
+        client = await _client(service, request, asked)
+        issuer = f"{hosts.base_url(request.scope)}{BASE}"
+        return JSONResponse(await introspect(client, asked, service.store, issuer), headers=dict(NO_STORE))
 
     return router
 

@@ -22,6 +22,7 @@ from hub.security.gate import Failure
 from hub.security.hosts import Hosts
 from hub.security.oauth.claims import gateway_user, may_see_openid, openid_user_info, user_details
 from hub.security.oauth.keys import ES256
+from hub.security.oauth.ports import Shown
 from hub.security.oauth.redirects import is_registered
 from hub.security.origin import header, is_secure
 from hub.security.passwords import MAX_LENGTH, MIN_LENGTH
@@ -53,18 +54,24 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
     """The routes about users."""
     router = HubRouter(prefix=BASE, tags=TAGS)
 
-    async def details(caller: Principal) -> dict[str, Any]:
-        return user_details(await service.shown(caller), service.settings.environment_id, await service.privileges(caller))
+    async def shown_of(caller: Principal) -> Shown:
+        shown = await service.shown(caller)
+        if shown is None:
+            raise refusal(Failure.BAD_TOKEN)
+        return shown
+
+    async def details(caller: Principal, shown: Shown) -> dict[str, Any]:
+        return user_details(shown, service.settings.environment_id, await service.privileges(caller))
 
     @router.get("/userinfo", summary="Who am I", response_model=CloudUserDetails, responses=_NO_TOKEN, openapi_extra=BY_TOKEN)
     async def userinfo(caller: Bearer) -> Response:
         """The user of a token, its roles and what they allow."""
-        return JSONResponse(await details(caller), headers=dict(NO_STORE))
+        return JSONResponse(await details(caller, await shown_of(caller)), headers=dict(NO_STORE))
 
     @router.get("/openid/userinfo", summary="Who am I, by OpenID Connect", responses=_NO_TOKEN, openapi_extra=BY_TOKEN)
     async def openid_userinfo(caller: Bearer) -> Response:
         """The claims of the token's user (OpenID Connect Core section 5.3)."""
-        shown = await service.shown(caller)
+        shown = await shown_of(caller)
         if not may_see_openid(shown) or shown.person is None or shown.family is None:
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="openid"'}
             raise ApiError(403, "this token is not for the scope openid", headers=challenge)
@@ -78,11 +85,11 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
     )
     async def jwt_userinfo(request: Request, caller: Bearer) -> Response:
         """The user of a token as a signed JSON Web Token in the header `X-GWS-User`, for services behind a gateway."""
-        shown = await service.shown(caller)
+        shown = await shown_of(caller)
         subject = caller.subject if shown.person is None else shown.person.id
         audience = caller.tenant if shown.family is None else shown.family.client
         issuer = f"{hosts.base_url(request.scope)}{BASE}"
-        claims = gateway_user(await details(caller), issuer, audience, subject, service.now_s())
+        claims = gateway_user(await details(caller, shown), issuer, audience, subject, service.now_s())
         answer = respond(headers=NO_STORE)
         answer.headers[GATEWAY_USER] = await service.keys.sign(ES256, "gws-user+jwt", claims)
         answer.headers["Access-Control-Expose-Headers"] = GATEWAY_USER
@@ -104,8 +111,8 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         if everywhere and caller.scopes is not None:
             raise ApiError(403, "global: this token is limited to some scopes, and may end itself alone")
         shown = await service.shown(caller)
-        client = None if shown.family is None else await service.store.client(shown.family.client)
-        await service.sign_out(request.scope, caller, everywhere=everywhere)
+        client = None if shown is None or shown.family is None else await service.store.client(shown.family.client)
+        await service.sign_out(request.scope, caller, shown, everywhere=everywhere)
         back = redirect_uri is not None and client is not None and is_registered(redirect_uri, client.post_logout_uris)
         answer = _signed_out(request, redirect_uri if back else None)
         answer.headers.append("Set-Cookie", service.gate.sign_out_cookie(secure=is_secure(request.scope)))
@@ -166,7 +173,7 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
 
 async def _family(service: AuthService, caller: Principal) -> str | None:
     shown = await service.shown(caller)
-    return None if shown.family is None else shown.family.id
+    return None if shown is None or shown.family is None else shown.family.id
 
 
 def _shows_credential(request: Request) -> bool:

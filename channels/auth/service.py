@@ -13,19 +13,20 @@ from hub.core.principal import Action, Principal
 from hub.core.rates import RateLimit
 from hub.security.access import Scope as OAuthScope
 from hub.security.credentials import Credential, hash_secret
+from hub.security.demo import TOKEN_ID as DEMO_TOKEN_ID
 from hub.security.ends import Ends
 from hub.security.gate import Gate
 from hub.security.grants_store import GrantsStore
-from hub.security.models import is_name, is_tenant_name
 from hub.security.oauth.authorization import AuthorizationRequest
 from hub.security.oauth.claims import Privileges, id_token
 from hub.security.oauth.keys import RS256
 from hub.security.oauth.models import Client, Code, Person
 from hub.security.oauth.ports import Shown
+from hub.security.oauth.scopes import ALL
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint
 from hub.security.passwords import hash_password, verify_password
 from hub.security.roles import allowed
-from hub.security.sign_in import sign_in
+from hub.security.sign_in import find_user, sign_in
 from hub.security.signing import SigningKeys
 from hub.storage.transactions import Transactions
 
@@ -120,10 +121,11 @@ class AuthService:
             found[role] = [operation for operation in self.gate.operations if allowed(grants, Action.CALL, operation)]
         return found
 
-    async def shown(self, principal: Principal) -> Shown:
-        """The token of a caller, with its user and family."""
-        found = await self.store.show_credential(principal.credential)
-        return found or Shown(None, principal.tenant, principal.subject, ("*",), 0, None, None)  # a token of the demo
+    async def shown(self, principal: Principal) -> Shown | None:
+        """The token of a caller, with its user and family; None if it has ended since the caller was identified."""
+        if principal.credential == DEMO_TOKEN_ID:
+            return Shown(None, principal.tenant, principal.subject, (ALL,), 0, None, None)
+        return await self.store.show_credential(principal.credential)
 
     # -- codes --------------------------------------------------------------------------------------------------------
 
@@ -141,10 +143,9 @@ class AuthService:
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
-    async def sign_out(self, scope: Any, principal: Principal, *, everywhere: bool) -> None:
-        """End the token or the sign-in of a caller; ``everywhere``: every token and sign-in of the user."""
+    async def sign_out(self, scope: Any, principal: Principal, shown: Shown | None, *, everywhere: bool) -> None:
+        """End the token or the sign-in of a caller, whose token is ``shown``; ``everywhere``: every token and sign-in of the user."""
         kind, _, number = principal.credential.partition(":")
-        shown = await self.store.show_credential(principal.credential)
         user = number if kind == "user" else None if shown is None or shown.person is None else shown.person.id
         if everywhere and user is not None:
             await self._ends.end_user(user)
@@ -163,8 +164,7 @@ class AuthService:
         """Give a user another password; the family of the caller lives, all else of the user ends. False: the old password is wrong, or
         there is no such user in the database.
         """
-        known = is_tenant_name(tenant) and is_name(name)
-        credential, built_in = await self.gate.directory.by_user(tenant, name) if known else (None, False)
+        credential, built_in = await find_user(self.gate, tenant, name)
         stored = None if credential is None or built_in else credential.fingerprint
         if not await verify_password(old, stored) or credential is None or credential.user is None:
             return False

@@ -13,6 +13,8 @@ from hub.security.roles import BUILT_IN, Grants
 TENANT: Final = "demo"
 KEY: Final = "demo-key"
 TOKEN: Final = "demo-token"  # noqa: S105  a public one, by design
+TOKEN_ID: Final = "token:demo"  # noqa: S105  no secret: an id
+"""The id of the credential of :data:`TOKEN`."""
 USER: Final = "demo"
 PASSWORD: Final = "demo"  # noqa: S105  as above
 
@@ -30,7 +32,7 @@ class DemoLookup:
 
     def __init__(self) -> None:
         made = (
-            _credential("token:demo", USER, TOKEN),
+            _credential(TOKEN_ID, USER, TOKEN),
             _credential("key:demo", f"key:{KEY}", KEY),
             _credential("user:demo", USER, PASSWORD),
         )
@@ -43,7 +45,7 @@ class DemoLookup:
         return []
 
     async def by_token(self, digest: str) -> Credential | None:
-        token = self._by_id["token:demo"]
+        token = self._by_id[TOKEN_ID]
         return token if digest == token.fingerprint else None
 
     async def by_key(self, digest: str) -> Credential | None:

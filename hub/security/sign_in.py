@@ -27,15 +27,21 @@ async def sign_in(gate: Gate, address: str, tenant: str, username: str, password
         TooManyTriesError: too many tries of this address failed for this user, or too many passwords of it wait to be checked.
     """
     async with trying(gate, address, tenant, username) as attempt:
-        # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
-        known = is_tenant_name(tenant) and is_name(username)
-        credential, built_in = await gate.directory.by_user(tenant, username) if known else (None, False)
+        credential, built_in = await find_user(gate, tenant, username)
         if credential is not None and built_in:
             good = verify_built_in(password, credential.fingerprint)
         else:
             good = await verify_password(password, None if credential is None else credential.fingerprint)
         attempt.good = good
         return credential if good else None
+
+
+async def find_user(gate: Gate, tenant: str, username: str) -> tuple[Credential | None, bool]:
+    """The credential of a user by the names that somebody typed, and whether it is the user of ``--demo``. Names that no tenant or user can
+    have are not looked up: for a NUL, PostgreSQL would report an error instead of no result.
+    """
+    known = is_tenant_name(tenant) and is_name(username)
+    return await gate.directory.by_user(tenant, username) if known else (None, False)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from hub.security.credentials import hash_secret
@@ -21,13 +20,6 @@ FindClient = Callable[[str], Awaitable[Client | None]]
 """Finds a client by its id."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """Id and secret as a request has them. Several, since HTTP Basic is written in two ways."""
-
-    pairs: tuple[tuple[str, str | None], ...]
-
-
 async def authenticate(parameters: Parameters, authorization: list[str], find: FindClient) -> Client:
     """Find the client of a request and check its secret.
 
@@ -38,7 +30,7 @@ async def authenticate(parameters: Parameters, authorization: list[str], find: F
         OAuthError: ``Unauthorized``: the client is unknown or its secret is wrong; ``invalid_request``: the request has two secrets or no
             ``client_id``.
     """
-    for client_id, secret in _shown(parameters, authorization).pairs:
+    for client_id, secret in _shown(parameters, authorization):
         # ids with other characters are not looked up: for a NUL, PostgreSQL would report an error instead of no result
         client = await find(client_id) if 0 < len(client_id) <= MAX_CLIENT_ID and client_id.isprintable() else None
         if client is not None and _proves(client, secret):
@@ -46,10 +38,11 @@ async def authenticate(parameters: Parameters, authorization: list[str], find: F
     raise bad_client()
 
 
-def _shown(parameters: Parameters, authorization: list[str]) -> _Shown:
+def _shown(parameters: Parameters, authorization: list[str]) -> list[tuple[str, str | None]]:
+    """Id and secret as a request has them. Two of them where the two ways to write HTTP Basic differ."""
     form_secret = parameters.get("client_secret")
     if not authorization:
-        return _Shown(((parameters.require("client_id"), form_secret),))
+        return [(parameters.require("client_id"), form_secret)]
     if len(authorization) > 1:
         raise invalid_request("Authorization: expected one header, got several")
     scheme, _, encoded = authorization[0].strip().partition(" ")
@@ -66,7 +59,7 @@ def _shown(parameters: Parameters, authorization: list[str]) -> _Shown:
         raise bad_client()
     raw = (client_id, secret or None)
     decoded = (unquote_plus(client_id), unquote_plus(secret) or None)
-    return _Shown((decoded,) if raw == decoded else (decoded, raw))
+    return [decoded] if raw == decoded else [decoded, raw]
 
 
 def _proves(client: Client, secret: str | None) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hub.security.credentials import hash_secret, new_id, new_token
-from hub.security.oauth.clients import authenticate, must_have
+from hub.security.oauth.clients import must_have
 from hub.security.oauth.errors import OAuthError, invalid_grant
 from hub.security.oauth.models import Client, Code, Family, Grant, Issued, NewTokens, Person
 from hub.security.oauth.parameters import Parameters
@@ -73,14 +73,13 @@ class TokenEndpoint:
             Grant.PASSWORD: self._password,
         }
 
-    async def answer(self, request: TokenRequest) -> Issued:
-        """The tokens that a request gets.
+    async def answer(self, client: Client, request: TokenRequest) -> Issued:
+        """The tokens that a request of a client gets, which has shown who it is (:func:`hub.security.oauth.clients.authenticate`).
 
         Raises:
             OAuthError: it gets none.
         """
         wanted = request.parameters.require("grant_type")
-        client = await authenticate(request.parameters, request.authorization, self._store.client)
         found = next((grant for grant in self._grants if grant == wanted), None)
         if found is None:
             raise OAuthError("unsupported_grant_type", f"grant_type: expected one of {', '.join(self._grants)}")
@@ -141,9 +140,7 @@ class TokenEndpoint:
         if person is None or tenant != client.tenant:
             raise invalid_grant()
         made, now_ms = _Made(), self._now_ms()
-        await self._store.add_tokens(
-            made.first(client, person.id, scopes, now_ms // 1000, now_ms, refresh=Grant.REFRESH_TOKEN in client.grants)
-        )
+        await self._store.add_tokens(made.first(client, person.id, scopes, now_ms // 1000, now_ms, refresh=True))
         return await self._issued(made, scopes, client, person, None, now_ms // 1000)
 
     async def _issued(
@@ -168,7 +165,7 @@ class _Made:
     def first(
         self, client: Client, user: str | None, scopes: tuple[str, ...], auth_time_s: int, now_ms: int, *, refresh: bool
     ) -> NewTokens:
-        """The first tokens of a new family."""
+        """The first tokens of a new family. ``refresh``: with a refresh token, if the client may use one."""
         refreshed = refresh and Grant.REFRESH_TOKEN in client.grants
         lasts_s = client.lifetimes.refresh_max_s if refreshed else client.lifetimes.access_s
         family = Family(new_id(), client.tenant, client.id, user, scopes, auth_time_s, now_ms + lasts_s * 1000)

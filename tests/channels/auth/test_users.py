@@ -300,3 +300,17 @@ def _scope(token: str | None, *headers: tuple[str, str]) -> dict[str, Any]:
         shown.append(("authorization", f"Bearer {token}"))
     encoded = [(name.encode(), value.encode()) for name, value in shown]
     return {"type": "http", "method": "GET", "scheme": "https", "path": "/x", "query_string": b"", "headers": encoded}
+
+
+async def test_a_token_that_has_just_ended_is_no_other_token(server: Server) -> None:
+    """The node has not looked yet: it still knows the token, and its family is gone."""
+    tokens = await server.tokens(scope="openid")
+    caller = (await server.service.gate.identify(_scope(tokens["access_token"]))).principal
+    assert caller is not None
+    shown = await server.service.shown(caller)
+    assert shown is not None
+    assert shown.family is not None
+    await server.service.store.end_family(shown.family.id)
+    assert await server.service.shown(caller) is None
+    for path in USERINFO:
+        assert (await server.get(path, tokens["access_token"])).status_code == 401

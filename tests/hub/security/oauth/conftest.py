@@ -12,6 +12,7 @@ import pytest
 from hub.security.clients_queries import insert_client
 from hub.security.credentials import hash_secret
 from hub.security.grants_store import GrantsStore, person_of
+from hub.security.oauth.clients import authenticate
 from hub.security.oauth.models import Client, Code, Grant, Issued, Person
 from hub.security.oauth.parameters import parse_parameters
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint, TokenRequest
@@ -59,7 +60,8 @@ class World:
 
     async def token(self, *authorization: str, **parameters: str) -> Issued:
         request = TokenRequest(parse_parameters(urlencode(parameters).encode()), list(authorization), "192.0.2.1")
-        return await self.endpoint.answer(request)
+        client = await authenticate(request.parameters, request.authorization, self.store.client)
+        return await self.endpoint.answer(client, request)
 
     async def code(self, client: Client = WALL, **more: Any) -> str:
         """Store a code, as the authorization endpoint does."""
