@@ -1,15 +1,17 @@
 # syntax=docker/dockerfile:1
 FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/hub
+RUN python -m venv /opt/hub && python -m venv /opt/build
 WORKDIR /src
-# the dependencies are a layer of their own: a change of the code does not install them again
-COPY constraints.txt pyproject.toml README.md LICENSE ./
-RUN mkdir hub channels && touch hub/__init__.py channels/__init__.py \
-    && /opt/hub/bin/pip install --constraint constraints.txt .
+# the dependencies are a layer of their own: a change of the code does not install them again. pip compares the hash of each with the lock
+# file, which `make lock` writes, and installs nothing that is not in it
+COPY requirements.lock requirements-build.lock ./
+RUN /opt/hub/bin/pip install --require-hashes --requirement requirements.lock \
+    && /opt/build/bin/pip install --require-hashes --requirement requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY hub hub
 COPY channels channels
-RUN /opt/hub/bin/pip install --no-deps --force-reinstall --constraint constraints.txt .
+RUN /opt/build/bin/python -m hatchling build --target wheel && /opt/hub/bin/pip install --no-deps --no-index dist/*.whl
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="CX Event Hub" \

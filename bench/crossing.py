@@ -18,7 +18,7 @@ from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, pin
 from bench.result import Result, Row, Size, goal
 from bench.servers import GENERATOR_CORE, Hub
-from tests.support.hub_process import HUB_COMMAND, clean_environment
+from tests.support.hub_process import clean_environment, hub_command
 from tests.support.redis_server import RedisServer, persistence, why_no_redis
 
 TENANT = "demo"
@@ -81,9 +81,9 @@ def _token(hub: Hub) -> str:
     """For REST, of the same tenant as the clients; the hub learns of it within two seconds."""
     environment = clean_environment()
     folder = ("--data-dir", str(hub.process.data_dir))
-    subprocess.run([str(HUB_COMMAND), "tenant", "add", TENANT, *folder], check=False, capture_output=True, env=environment)
+    subprocess.run([str(hub_command()), "tenant", "add", TENANT, *folder], check=False, capture_output=True, env=environment)
     made = subprocess.run(
-        [str(HUB_COMMAND), "token", "add", TENANT, "--role", "admin", "--json", *folder],
+        [str(hub_command()), "token", "add", TENANT, "--role", "admin", "--json", *folder],
         check=True,
         capture_output=True,
         text=True,

@@ -30,6 +30,14 @@ def cpu_us(pid: int) -> float:
     return total / 1000
 
 
+def whole_cpu_us(pid: int) -> float:
+    """Return the CPU time of one process and of all threads that it ever had, in microseconds. It goes in steps of 10 ms;
+    :func:`cpu_us` is finer, and knows nothing of threads that have ended, as those of argon2.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
 def resident_kib(pid: int) -> int:
     """Return the resident memory of a process and its children, in KiB."""
     total = 0

@@ -16,7 +16,7 @@ from bench.generator import Generator
 from bench.machine import cpu_us, pin
 from bench.result import Result, Row, Size, goal
 from bench.servers import GENERATOR_CORE, SERVER_CORE, UNLIMITED
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment
+from tests.support.hub_process import HubProcess, clean_environment, hub_command
 
 STATISTICS = 50
 UPDATES = "/statistics/v3/updates"
@@ -46,7 +46,7 @@ class _House:
         pin(self.pid, SERVER_CORE)
 
     def _command(self, *words: str) -> str:
-        command = [str(HUB_COMMAND), *words, "--data-dir", str(self._process.data_dir)]
+        command = [str(hub_command()), *words, "--data-dir", str(self._process.data_dir)]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment()).stdout
 
     def headers(self, login: int) -> dict[str, str]:

@@ -9,15 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from bench.auth import auth
 from bench.comeback import comeback
 from bench.crossing import crossing
+from bench.files import files
+from bench.floods import floods
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
+from bench.media_keys import media_keys
 from bench.peers.servers import STARTS
 from bench.personal import personal
 from bench.relayed import relayed
 from bench.result import Result, Row, Size, goal
 from bench.servers import Hub, Limit, Server
+from bench.transfers import transfers
 from bench.workers import workers
 from tests.conformance.peers.servers import ToolchainError
 
@@ -451,9 +456,14 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "routing": routing,
     "slow": slow,
     "personal": personal,
+    "auth": auth,
+    "files": files,
     "workers": workers,
     "comeback": comeback,
     "relayed": relayed,
     "crossing": crossing,
+    "floods": floods,
+    "media-keys": media_keys,
+    "transfers": transfers,
     "peers": peers,
 }

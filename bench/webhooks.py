@@ -26,7 +26,7 @@ from rich.progress import Progress
 
 from bench.receivers import HANG, Receivers
 from tests.hub.storage.backends import Postgres
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment
+from tests.support.hub_process import HubProcess, clean_environment, hub_command
 
 TENANT = "bench"
 LOOPBACK = '["127.0.0.0/8"]'
@@ -46,7 +46,7 @@ class Hub:
         self.key = json.loads(self._command("key", "add", "bench", "--role", "admin", "--json"))["key"]
 
     def _command(self, *words: str) -> str:
-        command = [str(HUB_COMMAND), *words, "--data-dir", str(self._process.data_dir), *self._database]
+        command = [str(hub_command()), *words, "--data-dir", str(self._process.data_dir), *self._database]
         environment = clean_environment({"HUB_OUTBOX__ALLOWED_NETWORKS": LOOPBACK})
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 

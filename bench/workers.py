@@ -5,7 +5,8 @@ a second of its CPU, and what two workers deliver until the busier one has used 
 
 With one message in flight each delivery is a frame. With more, what comes while a round of writing is under way leaves in the next
 one. Half as many clients make a round half as long, so fewer messages share a frame and the same deliveries take more of them, as long as a
-worker has time for that. The frames that a second of CPU writes tell what a worker could do when it has none to spare.
+worker has time for that. So there is a third run, in which each process of a hub has a share of a core only: none has time to spare, the
+generator has, and the rate is what the clock says.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from bench.generator import Answer, Generator
 from bench.machine import children, cpu_us, median, pin
 from bench.result import Result, Row, Size, goal
 from bench.servers import SERVER_CORE, UNLIMITED, Hub
+from bench.shares import shares
 from tests.hub.storage.backends import running_postgres
 from tests.support.hub_process import HubProcess
 
 WORKERS = 2
+SHARE = 0.1
+"""The share of a core that each process of a hub has in the run without time to spare."""
 PUBLISHERS = 32
 """Of either hub, in turns: so many that the kernel spreads them over both workers."""
 
@@ -81,6 +85,7 @@ def workers(size: Size) -> Result:
                 generator("open", group=f"{group}p", count=PUBLISHERS, proto="bayeux-ws", port=port, path="/cometd", per=0)
             for window in (1, 20):
                 _rows(result, generator, one, two, size, messages * min(window, 5), window)
+            _rows_of_shares(result, generator, one, two, size, messages)
     finally:
         generator.close()
         one.close()
@@ -111,4 +116,27 @@ def _rows(result: Result, generator: Generator, one: Hub, two: _Workers, size: S
         Row(what, "frames/s of one hub, a core", median(frames_alone), ""),
         Row(what, f"frames/s of {WORKERS} workers, a core each: {frames:.2f} x one's", median(frames_together), ""),
         Row(what, "Valkey's CPU beside that of the workers", 100 * median(share), "%"),
+    ]
+
+
+def _rows_of_shares(result: Result, generator: Generator, one: Hub, two: _Workers, size: Size, messages: int) -> None:
+    """The same with 20 messages in flight, while each process has :data:`SHARE` of a core."""
+    what = f"{size.clients:,} subscribers, 20 in flight, {SHARE:g} of a core each"
+
+    def rate(group: str, pids: list[int]) -> float | None:
+        with shares(pids, SHARE) as limited:
+            answer = _run(generator, group, pids, size, messages, 20) if limited else None
+        return None if answer is None else answer["deliveries"] / answer["seconds"]
+
+    runs = [(rate("o", [one.pid]), rate("t", two.workers)) for _ in range(size.runs)]
+    found = [(alone, together) for alone, together in runs if alone is not None and together is not None]
+    if not found:
+        result.rows.append(Row(what, "not measured: no right to make a cgroup with a share of the CPU", 0, ""))
+        return
+    result.detail["shares"] = found
+    ratio = median(together / alone for alone, together in found)
+    row = Row(what, f"deliveries/s of {WORKERS} workers", median(together for _, together in found), "")
+    result.rows += [
+        Row(what, "deliveries/s of one hub", median(alone for alone, _ in found), ""),
+        goal(row, size, f"at least {0.85 * WORKERS:g} x one's: {ratio:.2f}", ratio >= 0.85 * WORKERS),
     ]

@@ -49,6 +49,8 @@ COMMANDS: Final = (
         "hub.client.cli:register",
         "Publish an event, or one for each line of standard input. The data is sent as it is written: 1.10 stays 1.10.",
     ),
+    LazyCommand("login", "hub.client.login_cli:register", "Sign in at a hub in a browser; other commands then need no --token."),
+    LazyCommand("logout", "hub.client.login_cli:register", "End the login at a hub, there and here."),
     LazyCommand("receive", "hub.outbox.receive:register", "Receive webhooks on any path, check their signatures, print them."),
     LazyCommand(
         "explain",
@@ -61,10 +63,13 @@ COMMANDS: Final = (
     LazyCommand(
         "client", "hub.security.cli_clients:register", "OAuth clients: applications that sign users in, and programs.", (families,)
     ),
+    LazyCommand("auth", "hub.security.cli_auth:register", "Signing keys of the authorization server.", (families,)),
     LazyCommand("role", "hub.security.cli:register", "Roles: what credentials may do.", (families,)),
+    LazyCommand("access", "hub.security.cli_access:register", "Who may do what, and why.", (families,)),
     LazyCommand("user", "hub.security.cli:register", "Users: who signs in with a password.", (families,)),
-    LazyCommand("key", "hub.security.cli:register", "API keys: for programs.", (families,)),
+    LazyCommand("key", "hub.security.cli:register", "API keys, and access keys for clients of Amazon: for programs.", (families,)),
     LazyCommand("token", "hub.security.cli:register", "Bearer tokens: for programs and dashboards, with an end if you like.", (families,)),
+    LazyCommand("audit", "hub.audit.cli:register", "The audit log: who changed or tried what.", (families,)),
     LazyCommand("endpoint", "hub.outbox.cli:register", "Endpoints: where webhooks go.", (families,)),
     LazyCommand(
         "channel",
@@ -72,6 +77,7 @@ COMMANDS: Final = (
         "Messaging channels: third parties that bring and take messages.",
         (families,),
     ),
+    LazyCommand("file", "channels.files.cli:register", "Files around conversations: attached files, and those of chats.", (families,)),
     LazyCommand("interaction", "channels.statistics.cli:register", "Interactions as the statistics know them."),
 )
 """Every command, as ``hub --help`` lists them."""

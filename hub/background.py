@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from hub.objects.store import ObjectStoreError
 from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -138,7 +139,7 @@ class RetentionJob(ABC):
 
         Raises:
             StorageError: the database cannot be written.
-            OSError: a file could not be removed.
+            ObjectStoreError, OSError: a file could not be removed.
         """
 
     async def round(self, number: int) -> None:
@@ -150,6 +151,6 @@ class RetentionJob(ABC):
         for number in itertools.count():
             try:
                 await self.round(number)
-            except (StorageError, OSError):
+            except (StorageError, ObjectStoreError, OSError):
                 structlog.get_logger(type(self).__module__).exception(self._failed)
             await asyncio.sleep(self._period_s)

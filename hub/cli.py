@@ -113,7 +113,7 @@ def _warn(settings: Settings) -> None:
     if settings.open:
         log.warning("open", effect="clients without credentials are let in, as role anonymous of tenant demo; never do this in public")
     if settings.demo:
-        log.warning("demo", effect="built-in credentials demo-token, demo-key and demo / demo are valid; never do this in public")
+        log.warning("demo", effect="the built-in credentials (token, keys, user) are valid; never do this in public")
 
 
 def _run_parent(settings: Settings) -> None:
@@ -123,7 +123,7 @@ def _run_parent(settings: Settings) -> None:
     _warn(settings)
 
     def ready(port: int) -> None:
-        url = local_url(settings.host, port)
+        url = local_url(settings.host, port, tls=settings.tls.on)
         structlog.get_logger("hub").info("listening", url=url, host=settings.host, port=port, workers=settings.workers)
 
     async def main() -> None:
@@ -142,7 +142,8 @@ def _run_alone(settings: Settings, families: Sequence[Family]) -> None:
     _warn(settings)
 
     def ready(port: int) -> None:
-        structlog.get_logger("hub").info("listening", url=local_url(settings.host, port), host=settings.host, port=port)
+        url = local_url(settings.host, port, tls=settings.tls.on)
+        structlog.get_logger("hub").info("listening", url=url, host=settings.host, port=port)
 
     async def main() -> None:
         with paused_collector():

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from hub.administration.family import family as administration
+from hub.audit.family import family as audit
 from hub.family import Family
+from hub.objects.family import family as objects
 from hub.outbox.family import family as outbox
 from hub.presence.family import family as presence
 from hub.publishing.family import family as publishing
@@ -17,7 +20,7 @@ EVENT_LOG: Final = "hub.eventlog.migrations"
 empty.
 """
 
-OWN: Final[tuple[Family, ...]] = (security, presence, publishing, outbox)
+OWN: Final[tuple[Family, ...]] = (audit, security, presence, publishing, outbox, objects, administration)
 """They are built before all other families, which use their offers."""
 
 NODES: Final = "hub.cluster.migrations"

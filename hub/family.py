@@ -29,17 +29,19 @@ if TYPE_CHECKING:  # commands read a family's settings without importing the mod
     from hub.erasure import Eraser
     from hub.eventlog.interface import EventLog
     from hub.export import ExportSource
+    from hub.http.cors_rest import PageHeaders
     from hub.http.error_table import ErrorTable
-    from hub.http.fast_routes import FastRoute, OpenRoute
+    from hub.http.fast_routes import FastRoute, OpenRoute, OwnRoute
     from hub.ops.settings import Settings
     from hub.outbox.example import Example
     from hub.outbox.models import Consumer, Recorder
     from hub.redis.shared import SharedRedis
-    from hub.security.access import Scope
+    from hub.security.access import Access, Scope
     from hub.security.gate import Gate
     from hub.security.hosts import Hosts
     from hub.security.roles import Grants
     from hub.storage.transactions import Transactions
+    from hub.transports.dispatcher import Endpoint
 
 T = TypeVar("T")
 
@@ -89,6 +91,12 @@ def _no_errors() -> ErrorTable:
     return ErrorTable()
 
 
+def _no_access() -> Access:
+    from hub.security.access import Access
+
+    return Access()
+
+
 @dataclass(slots=True)
 class Context:
     """What a family gets when it is built."""
@@ -116,6 +124,8 @@ class Context:
     """The other nodes of the hub; None where the hub is this process alone."""
     ownership: Ownership | None = None
     """Which node owns which tenant; None where the hub is this process alone."""
+    access: Access = field(default_factory=_no_access)
+    """What the families of this hub together allow."""
     leased: bool = False
     """Whether this process owns tenants by leases, so that it opens and drops them while it runs."""
 
@@ -161,10 +171,22 @@ class Parts:
     routers: Sequence[APIRouter] = ()
     fast_routes: Sequence[FastRoute] = ()
     """Operations of the routers that are called very often."""
+    own_routes: Sequence[OwnRoute] = ()
+    """Operations of the routers that are called very often, and find out by themselves who calls."""
     open_routes: Sequence[OpenRoute] = ()
     """The routes that need no credential."""
+    any_origin: Sequence[str] = ()
+    """Paths that pages of any origin may call, without credentials of the browser."""
+    no_origin: Sequence[str] = ()
+    """Paths that no page of another origin may read."""
+    page_headers: Mapping[str, PageHeaders] = field(default_factory=dict)
+    """Headers that pages of other origins send and read below some paths, beside the usual ones."""
     routes: Sequence[BaseRoute] = ()
     """Plain Starlette routes beside the REST API: pages and files."""
+    endpoints: Sequence[Endpoint] = ()
+    """ASGI applications in front of the REST API, each for the paths that it serves: for bodies that are streamed."""
+    drains: Sequence[Callable[[float], Awaitable[None]]] = ()
+    """Functions that disconnect the clients of the family's endpoints before the server stops, spread over so many seconds at most."""
     channels: Sequence[ChannelDeclaration] = ()
     services: Sequence[Service] = ()
     late_services: Sequence[Service] = ()
@@ -214,6 +236,8 @@ class Family:
     """What the built-in roles may do in this family, by role (:data:`hub.security.roles.BUILT_IN`)."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """Its OAuth scopes, by name."""
+    heard: Mapping[str, str] = field(default_factory=dict)
+    """The operations that subscribers of its channels need, by the pattern of the declaration. Its parts declare the same."""
 
 
 def of_process(families: Iterable[Family], role: str) -> tuple[Family, ...]:

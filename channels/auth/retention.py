@@ -10,6 +10,7 @@ from hub.background import RetentionJob
 from hub.core.ports import Clock
 from hub.security.changes import Kind
 from hub.security.directory import SIGN_IN_KEPT_MS
+from hub.security.oauth.device import KEPT_MS as DEVICES_KEPT_MS
 from hub.security.queries import begin_change, note_change
 from hub.storage.transactions import Transaction, Transactions, marks
 
@@ -21,12 +22,19 @@ MAX_AT_ONCE: Final = 500
 CODES_KEPT_MS: Final = 86_400_000
 """For how long a code stays after its end, so that one that comes again is known, and ends what came of it."""
 
+CHANGES_KEPT_MS: Final = 3_600_000
+"""For how long a note of a change stays: nodes read it within a second, and one that slept for longer reads every credential again. Only
+ended sign-ins are looked up later. Clients make notes with each refresh and sign-out, so that they must not stay for long."""
+
 _OLD: Final = (
     ("codes", "hash", "expires_ms < ?", CODES_KEPT_MS),
+    ("device_codes", "hash", "expires_ms < ?", DEVICES_KEPT_MS),
     ("access_tokens", "id", "expires_ms < ?", 0),
     ("refresh_tokens", "hash", "expires_ms < ?", 0),
+    ("external_tokens", "id", "expires_ms < ?", 0),
+    ("blocked_tokens", "id", "until_ms < ?", 0),
     ("families", "id", "expires_ms < ?", 0),
-    ("revocations", "number", "at_ms < ?", SIGN_IN_KEPT_MS),
+    ("revocations", "number", f"at_ms < ? AND kind <> '{Kind.SIGN_IN}'", CHANGES_KEPT_MS),
 )
 """Of each table its key, which rows go, and how long after their time."""
 
@@ -34,8 +42,17 @@ _OLD: Final = (
 class AuthRetention(RetentionJob):
     """Removes what has ended every few minutes, for the first time at the start."""
 
-    def __init__(self, transactions: Transactions, clock: Clock, settings: AuthSettings, counters: AuthCounters) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        clock: Clock,
+        settings: AuthSettings,
+        counters: AuthCounters,
+        sign_ins_kept_ms: int = SIGN_IN_KEPT_MS,
+    ) -> None:
+        """``sign_ins_kept_ms``: how long ended sign-ins stay, as :attr:`hub.security.directory.Directory.sign_ins_kept_ms` has it."""
         super().__init__("auth.retention", period_s=EVERY_S, failed="auth_not_trimmed")
+        self._old = (*_OLD, ("revocations", "number", "at_ms < ?", sign_ins_kept_ms))
         self._transactions = transactions
         self._clock = clock
         self._settings = settings
@@ -49,7 +66,7 @@ class AuthRetention(RetentionJob):
         """
         now_ms = self._clock.wall_ms()
         total = 0
-        for table, key, which, kept_ms in _OLD:
+        for table, key, which, kept_ms in self._old:
             query = f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {which} LIMIT ?) RETURNING {key}"  # noqa: S608  the names above
             parameters = (now_ms - kept_ms, MAX_AT_ONCE)
             while removed := len(await self._transactions.write(lambda tx, of=query, to=parameters: tx.rows(of, to))):  # type: ignore[misc]

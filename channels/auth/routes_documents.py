@@ -20,6 +20,17 @@ from hub.security.oauth.models import GRANTS
 RFC_8414: Final = f"/.well-known/oauth-authorization-server{BASE}"
 """Where RFC 8414 section 3.1 has the document: before the path of the issuer."""
 
+ANY_ORIGIN_PATHS: Final = (
+    f"{BASE}/oauth/token",
+    f"{BASE}/oauth/revoke",
+    f"{BASE}/oauth/device",
+    f"{BASE}/jwks.json",
+    f"{BASE}/.well-known/openid-configuration",
+    f"{BASE}/.well-known/oauth-authorization-server",
+    RFC_8414,
+)
+"""What applications in browsers call before the hub knows whose they are; cookies do not count here."""
+
 _HEADERS: Final = {"Cache-Control": "public, max-age=300", **ANY_ORIGIN}
 
 

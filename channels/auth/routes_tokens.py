@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from channels.auth.errors import NO_STORE, OAuthRoute
+from channels.auth.errors import NO_STORE, OAuthRoute, in_oauth_form
 from channels.auth.schemas import ONE_TOKEN_FORM, TOKEN_FORM, OAuthRefusal, TokenAnswer, form
 from channels.auth.service import AuthService
-from hub.http.body import read_body, takes
+from hub.http.body import check_announced, read_body, takes
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
+from hub.http.fast_routes import OwnRoute
 from hub.http.permits import UnknownKeyError
 from hub.http.routing import HubRouter
 from hub.security.credentials import MAX_SECRET_LENGTH, hash_secret
 from hub.security.hosts import Hosts
-from hub.security.oauth.clients import authenticate
+from hub.security.oauth.clients import FindClient, authenticate
 from hub.security.oauth.errors import OAuthError
-from hub.security.oauth.families import introspect, revoke
+from hub.security.oauth.families import ClientAndToken, introspect, revoke
 from hub.security.oauth.models import Client
 from hub.security.oauth.parameters import MAX_BYTES, check_form, parse_parameters
 from hub.security.oauth.tokens import TokenRequest
+from hub.security.origin import client_address
 
 BASE: Final = "/auth/v3"
+INTROSPECT: Final = f"{BASE}/oauth/introspect"
 TAGS: Final = ("Authentication",)
 
 ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
 """For answers to applications of any site. Browsers send no cookies where this stands."""
 
-_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": OAuthRefusal, "description": "The request is refused: `error` says why."},
     401: {"model": OAuthRefusal, "description": "The client is unknown, or its secret is wrong."},
     403: {"description": "The API key is unknown, or of another tenant."},
@@ -43,58 +48,75 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
     router = HubRouter(prefix=BASE, tags=TAGS, route_class=OAuthRoute)
     takes_form = takes(MAX_BYTES)
 
-    @router.post("/oauth/token", summary="Get tokens", response_model=TokenAnswer, responses=_REFUSALS, openapi_extra=form(TOKEN_FORM))
+    @router.post("/oauth/token", summary="Get tokens", response_model=TokenAnswer, responses=REFUSALS, openapi_extra=form(TOKEN_FORM))
     @takes_form
     async def token(request: Request) -> Response:
         """Exchange a code, a refresh token, or a client's own credentials for tokens (RFC 6749 section 3.2)."""
-        asked = await _asked(request)
+        asked = await form_of(request)
         endpoint = service.token_endpoint(f"{hosts.base_url(request.scope)}{BASE}")
         try:
-            client = await _client(service, request, asked)
+            client = await client_of(service, request, asked)
             if not service.limits.allow(client, asked.address):
                 raise ApiError(429, "too many requests of this client; try again in a second", headers={"Retry-After": "1"})
             issued = await endpoint.answer(client, asked)
-        except OAuthError:
-            service.counters.tokens_refused += 1
+        except OAuthError as error:
+            if error.error != "authorization_pending":
+                service.counters.tokens_refused += 1
             raise
         service.counters.tokens += 1
         return JSONResponse(issued.members(), headers={**NO_STORE, **ANY_ORIGIN})
 
-    @router.post("/oauth/revoke", summary="End a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
+    @router.post("/oauth/revoke", summary="End a token", responses=REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
     @takes_form
     async def end(request: Request) -> Response:
         """End a token of either kind, and all that came of the same grant (RFC 7009). An unknown token is no error."""
-        asked = await _asked(request)
-        await revoke(await _client(service, request, asked), asked, service.store)
+        asked = await form_of(request)
+        await revoke(await client_of(service, request, asked), asked, service.store)
         service.gate.refresh_soon()
         return JSONResponse({}, headers={**NO_STORE, **ANY_ORIGIN})
 
-    @router.post("/oauth/introspect", summary="Look at a token", responses=_REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
+    @router.post("/oauth/introspect", summary="Look at a token", responses=REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
     @takes_form
     async def look(request: Request) -> Response:
         """What a token of the client's tenant is (RFC 7662); for clients with a secret."""
-        asked = await _asked(request)
-        client = await _client(service, request, asked)
-        issuer = f"{hosts.base_url(request.scope)}{BASE}"
-        return JSONResponse(await introspect(client, asked, service.store, issuer), headers=dict(NO_STORE))
+        return await _introspection(service, hosts, request)
 
     return router
 
 
-async def _asked(request: Request) -> TokenRequest:
+def create_own_routes(service: AuthService, hosts: Hosts, errors: ErrorTable) -> list[OwnRoute]:
+    """Introspection once more, for servers that ask about every request of theirs: without the framework, whose work is most of it."""
+
+    async def look(request: Request) -> Response:
+        return await in_oauth_form(partial(_introspection, service, hosts), request, errors)
+
+    return [OwnRoute("POST", INTROSPECT, look)]
+
+
+async def _introspection(service: AuthService, hosts: Hosts, request: Request) -> Response:
+    asked = await form_of(request)
+    read = ClientAndToken(service.introspected, asked.parameters)
+    client = await client_of(service, request, asked, read.client)
+    issuer = f"{hosts.base_url(request.scope)}{BASE}"
+    return JSONResponse(introspect(client, asked, read.shown, issuer), headers=dict(NO_STORE))
+
+
+async def form_of(request: Request) -> TokenRequest:
     """The parameters of a form, and who sends it.
 
     Raises:
+        ApiError: 413, the body is announced as too large.
         OAuthError: the body is no form, or malformed.
     """
+    check_announced(request, MAX_BYTES)
     check_form(request.headers.get("content-type"))
     parameters = parse_parameters(await read_body(request, MAX_BYTES))
-    address = request.client.host if request.client is not None else ""
+    address = client_address(request.scope)
     return TokenRequest(parameters, request.headers.getlist("authorization"), address)
 
 
-async def _client(service: AuthService, request: Request, asked: TokenRequest) -> Client:
-    """The client of a request; an API key beside it must be of its tenant.
+async def client_of(service: AuthService, request: Request, asked: TokenRequest, find: FindClient | None = None) -> Client:
+    """The client of a request; an API key beside it must be of its tenant. ``find`` finds clients, by default the store does.
 
     Raises:
         ApiError: 403, the key is unknown or of another tenant.
@@ -107,7 +129,7 @@ async def _client(service: AuthService, request: Request, asked: TokenRequest) -
         key = await service.gate.directory.by_key(hash_secret(shown[0])) if good else None
         if key is None:
             raise UnknownKeyError
-    client = await authenticate(asked.parameters, asked.authorization, service.store.client)
+    client = await authenticate(asked.parameters, asked.authorization, find or service.store.client)
     if key is not None and key.tenant != client.tenant:
         raise ApiError(403, "the API key and the client are of different tenants")
     return client

@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from channels.auth.errors import NO_STORE
+from channels.auth.languages import choose
 from channels.auth.pages import message_page, sign_out_page
 from channels.auth.routes_tokens import BASE, TAGS
 from channels.auth.schemas import BY_TOKEN, BY_TOKEN_OR_COOKIE, BY_TOKEN_OR_PASSWORD, ApiResponse, ChangePassword, CloudUserDetails
@@ -24,7 +25,7 @@ from hub.security.oauth.claims import gateway_user, may_see_openid, openid_user_
 from hub.security.oauth.keys import ES256
 from hub.security.oauth.ports import Shown
 from hub.security.oauth.redirects import is_registered
-from hub.security.origin import header, is_secure
+from hub.security.origin import client_address, header, is_secure, may_be_link
 from hub.security.passwords import MAX_LENGTH, MIN_LENGTH
 from hub.security.sign_in import TooManyTriesError, trying
 
@@ -41,6 +42,8 @@ async def bearer(request: Request) -> Principal:
         ApiError: 401, there is no good token; 403, the API key beside it is unknown or of another tenant.
     """
     if header(request.scope, b"authorization") is None:
+        if header(request.scope, b"x-api-key") is not None:  # an unknown key is forbidden, whatever else is missing
+            await identify(request.app.state.gate, request.scope)
         raise refusal(Failure.MISSING)
     return await identify(request.app.state.gate, request.scope)
 
@@ -105,14 +108,15 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
 
     async def ended(request: Request, everywhere: bool, redirect_uri: str | None) -> Response:
         caller = await identify(service.gate, request.scope)
-        by_key_alone = header(request.scope, b"authorization") is None and caller.credential.startswith("key:")
+        by_key_alone = not _shows_credential(request) and caller.credential.startswith("key:")
         if by_key_alone:
             raise refusal(Failure.MISSING)
         if everywhere and caller.scopes is not None:
             raise ApiError(403, "global: this token is limited to some scopes, and may end itself alone")
         shown = await service.shown(caller)
         client = None if shown is None or shown.family is None else await service.store.client(shown.family.client)
-        await service.sign_out(request.scope, caller, shown, everywhere=everywhere)
+        by_cookie = not _shows_credential(request)
+        await service.sign_out(request.scope, caller, shown, _address(request), by_cookie=by_cookie, everywhere=everywhere)
         back = redirect_uri is not None and client is not None and is_registered(redirect_uri, client.post_logout_uris)
         answer = _signed_out(request, redirect_uri if back else None)
         answer.headers.append("Set-Cookie", service.gate.sign_out_cookie(secure=is_secure(request.scope)))
@@ -120,10 +124,10 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
 
     @router.get("/sign-out", summary="Sign out", response_model=ApiResponse, responses=_NO_TOKEN, openapi_extra=BY_TOKEN_OR_COOKIE)
     async def sign_out(request: Request, everywhere: Everywhere = False, redirect_uri: Back = None) -> Response:
-        """End the token with all of its grant, or the sign-in of the browser. A page of another site gets a page with a button."""
-        foreign = header(request.scope, b"sec-fetch-site") == "cross-site"
-        if foreign and header(request.scope, b"authorization") is None:
-            return sign_out_page()
+        """End the token with all of its grant, or the sign-in of the browser. A browser that may have followed a link of
+        another site gets a page with a button."""
+        if may_be_link(request.scope):
+            return sign_out_page(choose(None, header(request.scope, b"accept-language")))
         return await ended(request, everywhere, redirect_uri)
 
     @router.post(
@@ -150,7 +154,7 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         """Give a user another password. Every other token and sign-in of the user ends."""
         caller = await identify(service.gate, request.scope) if _shows_credential(request) else None
         tenant, name = _whose(caller, body.data.user_name)
-        address = request.client.host if request.client is not None else ""
+        address = _address(request)
         new = body.data.new_password
         if not MIN_LENGTH <= len(new) <= MAX_LENGTH:
             raise _not_changed(f"newPassword: expected {MIN_LENGTH}-{MAX_LENGTH} characters, got {len(new)}")
@@ -160,8 +164,8 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
             raise _not_changed("newPassword: expected another one than the old password")
         family = None if caller is None else await _family(service, caller)
         try:
-            async with trying(service.gate, address, tenant, name) as tried:
-                tried.good = await service.change_password(tenant, name, body.data.old_password, new, family)
+            async with trying(service.gate, service.sign_in_log, address, tenant, name) as tried:
+                tried.good = await service.change_password(tenant, name, body.data.old_password, new, family, address)
         except TooManyTriesError as error:
             raise ApiError(429, str(error), headers={"Retry-After": str(error.wait_s)}) from error
         if not tried.good:
@@ -169,6 +173,10 @@ def create_user_router(service: AuthService, hosts: Hosts) -> HubRouter:
         return respond(headers=NO_STORE)
 
     return router
+
+
+def _address(request: Request) -> str:
+    return client_address(request.scope)
 
 
 async def _family(service: AuthService, caller: Principal) -> str | None:
@@ -208,4 +216,5 @@ def _signed_out(request: Request, redirect_uri: str | None) -> Response:
         return respond(headers=NO_STORE)
     if redirect_uri is not None:
         return RedirectResponse(redirect_uri, 302, dict(NO_STORE))
-    return message_page("Signed out", "You are signed out. You can close this page.", 200)
+    texts = choose(None, header(request.scope, b"accept-language"))
+    return message_page(texts, texts.signed_out, texts.signed_out_text, 200)

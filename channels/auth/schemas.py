@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hub.http.openapi import SECURITY_SCHEMES
 from hub.http.schemas import Status
+from hub.security.oauth.models import GRANTS
 from hub.security.passwords import MAX_LENGTH
 
 _Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_LENGTH)]
@@ -68,6 +69,17 @@ class TokenAnswer(BaseModel):
     id_token: str | None = Field(default=None, description="With the scope `openid`.")
 
 
+class DeviceAnswer(BaseModel):
+    """The codes of a device (RFC 8628 section 3.2)."""
+
+    device_code: str = Field(description="What the device asks for its tokens with.")
+    user_code: str = Field(description="What the device shows, such as `BCDF-GHJK`.")
+    verification_uri: str = Field(description="The page where the user types the code.")
+    verification_uri_complete: str = Field(description="The same page with the code filled in, for a QR code.")
+    expires_in: int
+    interval: int = Field(description="Seconds to wait between two questions.")
+
+
 class OAuthRefusal(BaseModel):
     """A refusal (RFC 6749 section 5.2)."""
 
@@ -79,7 +91,7 @@ TOKEN_FORM: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["grant_type"],
     "properties": {
-        "grant_type": {"type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials", "password"]},
+        "grant_type": {"type": "string", "enum": [str(each) for each in GRANTS]},
         "client_id": {"type": "string", "description": "Without `Authorization: Basic`."},
         "client_secret": {"type": "string", "description": "Without `Authorization: Basic`, of a client that has one."},
         "code": {"type": "string"},
@@ -89,6 +101,15 @@ TOKEN_FORM: Final[dict[str, Any]] = {
         "scope": {"type": "string", "description": "Scopes with blanks between them; `*`: all that the roles allow."},
         "username": {"type": "string", "description": r"`tenant\user`, or a user of the client's tenant."},
         "password": {"type": "string"},
+        "device_code": {"type": "string", "description": "RFC 8628."},
+    },
+}
+DEVICE_FORM: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "client_id": {"type": "string", "description": "Without `Authorization: Basic`."},
+        "client_secret": {"type": "string", "description": "Without `Authorization: Basic`, of a client that has one."},
+        "scope": {"type": "string", "description": "Scopes with blanks between them; `*`: all that the roles allow."},
     },
 }
 ONE_TOKEN_FORM: Final[dict[str, Any]] = {

@@ -1,10 +1,15 @@
-"""The ports between ingest, which takes events, and the families that process or make events."""
+"""The ports between ingest, which takes events, the families that process or make events, and the one that keeps interactions."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from channels.events.types import Event
 from hub.offers import Port
+
+if TYPE_CHECKING:  # commands that only read events do not import the modules of the database
+    from hub.storage.transactions import Transaction
 
 
 class RefusedEventError(ValueError):
@@ -65,3 +70,29 @@ class EventSink(Protocol):
 
 EVENT_SINK: Final = Port[EventSink]("event sink")
 """The port by which ingest offers itself to families that make events."""
+
+
+class InteractionLookup(Protocol):
+    """The family that keeps interactions."""
+
+    def is_over(self, transaction: Transaction, tenant: str, identifier: str) -> bool | None:
+        """Whether an interaction has finished; None: there is none of this id. One that has not does not finish
+        before the transaction ends.
+        """
+        ...
+
+
+INTERACTIONS: Final = Port[InteractionLookup]("interactions")
+"""The port by which the family that keeps interactions offers itself to families whose records belong to them."""
+
+
+class InteractionListener(Protocol):
+    """A family whose records end with their interaction."""
+
+    def interaction_finished(self, transaction: Transaction, tenant: str, identifier: str) -> None:
+        """An interaction finishes in this transaction, whoever ended it. Must do nothing for one that it does not know."""
+        ...
+
+
+INTERACTION_LISTENERS: Final = Port[InteractionListener]("listeners to interactions")
+"""The port by which families are told that interactions finish."""

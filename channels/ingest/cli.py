@@ -19,7 +19,7 @@ from hub.client.producer import Producer
 
 _EXAMPLES = (
     "Examples:\n\n"
-    "`hub feed samples/office-day.ndjson.gz --speed 60 --token demo-token` — a recorded day, an hour a minute\n\n"
+    "`hub feed samples/office-day.ndjson.gz --speed 60 --skip 390 --token demo-token` — a recorded day from 6:30 on, an hour a minute\n\n"
     "`my-switch-adapter | hub feed - --token ...` — a live pipe of NDJSON\n\n"
     "`hub feed /var/log/asterisk/queue_log --format queue-log --past --token ...` — what an Asterisk logged of its queues"
 )
@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Zone of the dates in a queue_log that name none, like Europe/Madrid; default UTC")
         ] = None,
         speed: Annotated[float, typer.Option(help="Divide the gaps between events by this", min=0.001)] = 1.0,
+        skip: Annotated[float, typer.Option(metavar="MINUTES", help="Send what happens in the first MINUTES at once", min=0)] = 0.0,
         recorded: Annotated[
             bool,
             typer.Option(
@@ -61,7 +62,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Send recorded events into a running hub.
 
-        The times are moved so that the first event happens now; the gaps stay, divided by --speed.
+        The times are moved so that the first event happens now; the gaps stay, divided by --speed. The recorded day of samples/ begins at
+        midnight, and its first agents come at 6:37: --skip 390 goes there.
         Ends with 1 when events were refused, with 2 when the hub could not be reached.
         """
         converter = Converter(_zone(zone)) if written is Format.QUEUE_LOG else None
@@ -74,7 +76,7 @@ def register(app: typer.Typer) -> None:
             read = read_events(stream) if converter is None else converted(stream, progress.refuse, converter)
             if recorded:
                 return as_recorded(read, progress.refuse)
-            return shifted(read, progress.refuse, start_ms=time.time_ns() // 1_000_000, speed=speed)
+            return shifted(read, progress.refuse, start_ms=time.time_ns() // 1_000_000, speed=speed, skip_ms=int(skip * 60_000))
 
         try:
             with stream:

@@ -176,8 +176,9 @@ async def as_recorded(events: Places, refuse: Refuse) -> AsyncIterator[Due]:
         yield Due(0.0, text, time_ms, place)
 
 
-async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float) -> AsyncIterator[Due]:
-    """Yield every event with another time: the first happens at ``start_ms``, and the gaps between events are divided by ``speed``.
+async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float, skip_ms: int = 0) -> AsyncIterator[Due]:
+    """Yield every event with another time: the first happens at ``start_ms``, and the gaps between events are divided by ``speed``. What
+    happens within ``skip_ms`` of the first happens with it, without a gap.
 
     Only ``time`` changes; the text of all other members stays the same.
     """
@@ -191,7 +192,8 @@ async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float
             continue
         if first_ms is None:
             first_ms = time_ms
-        after_ms = (time_ms - first_ms) / speed
+        passed_ms = time_ms - first_ms
+        after_ms = (max(0, passed_ms - skip_ms) if skip_ms else passed_ms) / speed
         attributes["time"] = msgspec.Raw(f'"{format_time(start_ms + int(after_ms))}"'.encode())
         yield Due(after_ms / 1000, _encoder.encode(attributes), time_ms, place)
 

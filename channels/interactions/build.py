@@ -2,7 +2,7 @@
 
 import uuid
 
-from channels.events import EVENT_CONSUMERS, EVENT_SINK
+from channels.events import EVENT_CONSUMERS, EVENT_SINK, INTERACTION_LISTENERS, INTERACTIONS
 from channels.interactions.errors import register_errors
 from channels.interactions.event_consumer import EventLogConsumer
 from channels.interactions.models import Interaction
@@ -20,7 +20,13 @@ def build(context: Context) -> Parts:
     """The parts of the family, for one hub."""
     register_errors(context.errors)
     settings = context.section("interactions", InteractionsSettings)
-    interactions = InteractionService(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
+    interactions = InteractionService(
+        context.outbox,
+        context.hosts.own_url,
+        context.clock,
+        settings.max_user_data_bytes,
+        listeners=lambda: context.offered(INTERACTION_LISTENERS),
+    )
     consumer = EventLogConsumer(interactions, context.transactions, context.eventlog, leased=context.leased)
     if context.ownership is not None:
         context.ownership.workers.append(consumer)
@@ -38,7 +44,7 @@ def build(context: Context) -> Parts:
         fast_routes=create_fast_routes(calls),
         channels=CHANNELS,
         services=[consumer, InteractionRetention(interactions, context.transactions, context.clock, settings)],
-        offers=[EVENT_CONSUMERS.offer(consumer)],
+        offers=[EVENT_CONSUMERS.offer(consumer), INTERACTIONS.offer(interactions)],
         outbox_consumers=[publisher],
         examples=[publisher],
         counters={"interactions": interactions.counters},

@@ -21,6 +21,7 @@ family = Family(
         "/interactions/events": "hear of interactions that start and finish, without their user data",
         "/interactions/write": "create, change and stop open media interactions",
     },
+    heard=dict.fromkeys(("/nexus/v3/interactions", "/nexus/v3/interactions/*"), "/interactions/events"),
     grants={
         "supervisor": (calls("/interactions/events", "/interactions/read"),),
         **dict.fromkeys(("agent", "dashboard"), (calls("/interactions/events"),)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
+from channels.events import InteractionListener
 from channels.interactions import store
 from channels.interactions.counters import Counters
 from channels.interactions.errors import KnownInteractionError
@@ -36,12 +37,22 @@ class InteractionService:
     ``live`` has the ids of interactions that are not over, by tenant.
     """
 
-    __slots__ = ("_clock", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
+    __slots__ = ("_clock", "_find_listeners", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
 
-    def __init__(self, outbox: Recorder, own_url: Callable[[], str], clock: Clock, max_user_data_bytes: int = 32 * 1024) -> None:
+    def __init__(
+        self,
+        outbox: Recorder,
+        own_url: Callable[[], str],
+        clock: Clock,
+        max_user_data_bytes: int = 32 * 1024,
+        *,
+        listeners: Callable[[], Iterable[InteractionListener]] = tuple,
+    ) -> None:
         """``own_url`` yields the URL of the hub for links to interactions that no REST call started or stopped. Of an event, user data of
-        more than ``max_user_data_bytes`` as JSON is left out, and counted.
+        more than ``max_user_data_bytes`` as JSON is left out, and counted. ``listeners`` yields those
+        who are told that interactions finish; it is called when one does, since not all families are built before.
         """
+        self._find_listeners = listeners
         self._max_user_data_bytes = max_user_data_bytes
         self._outbox = outbox
         self._own_url = own_url
@@ -136,13 +147,23 @@ class InteractionService:
         stopped = store.stop(transaction, tenant, Key(identifier), None, now_ms=at_ms, reason_name="", reason_text=reason)
         self._record(transaction, tenant, FINISHED, stopped, self._by_events())
 
+    # -- for other families -----------------------------------------------------------------------------------------------
+
+    def is_over(self, transaction: Transaction, tenant: str, identifier: str) -> bool | None:
+        """See :class:`channels.events.InteractionLookup`."""
+        state = store.lock_state(transaction, tenant, identifier)
+        return None if state is None else state is State.STOPPED
+
     # -- both -------------------------------------------------------------------------------------------------------------
 
     def _by_events(self) -> Cause:
         return Cause(BY_EVENTS, self._own_url())
 
     def _record(self, transaction: Transaction, tenant: str, event_type: str, interaction: Interaction, cause: Cause) -> None:
-        """Record the outbox event of a start or an end."""
+        """Record the outbox event of a start or an end; of an end, tell the listeners."""
+        if event_type == FINISHED:
+            for listener in self._find_listeners():
+                listener.interaction_finished(transaction, tenant, interaction.id)
         operation_id = str(uuid.uuid4())
         self._outbox.add(
             transaction,

@@ -66,6 +66,12 @@ def find(transaction: Transaction, tenant: str, key: Key, service: str | None = 
     return _of_row(row)
 
 
+def lock_state(transaction: Transaction, tenant: str, identifier: str) -> State | None:
+    """The state of an interaction, which no other transaction changes before this one ends; None: there is none."""
+    row = transaction.row(f"SELECT state FROM interactions WHERE tenant = ? AND id = ?{transaction.for_update}", (tenant, identifier))
+    return None if row is None else State(row[0])
+
+
 def page(
     transaction: Transaction, tenant: str, *, state: State | None, media: str | None, before: tuple[int, str] | None, limit: int
 ) -> list[Interaction]:

@@ -7,19 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from channels.messaging.errors import ChannelExistsError, UnknownChannelError
 from channels.messaging.service_channels import Change, ChannelService, Managed
 from channels.messaging.settings import MessagingSettings
 from hub.core.field_error import FieldError
-from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox.administration import EndpointTerms
 from hub.security.cli_database import Admin
 from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
+from hub.terminal import print_fields, print_rows
 from hub.transports.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TenantOption = Annotated[
-    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
-]
 Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Where outgoing messages are posted to; '' takes it away.")]
 Sender = Annotated[str | None, typer.Option("--sender", help="Whom messages are from that do not say it; '' takes it away.")]
 SenderName = Annotated[str | None, typer.Option("--sender-name", help="What to show of the sender; '' takes it away.")]
@@ -80,7 +76,9 @@ class _Runner:
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
     """Add ``hub channel``. ``families`` yields those whose settings may stand in the settings file."""
     runner = _Runner(Admin(families))
-    commands = typer.Typer(no_args_is_help=True)
+    commands = typer.Typer(
+        no_args_is_help=True, epilog="Example:  hub channel add 0123456789 --type sms --webhook https://sms.example.com/hook"
+    )
     app.add_typer(commands, name="channel", help="Messaging channels: third parties that bring and take messages.")
     _add(commands, runner)
     _change(commands, runner)
@@ -184,10 +182,10 @@ def _look(app: typer.Typer, runner: _Runner) -> None:
         elif not found:
             errors.print("no messaging channels yet; add one with: hub channel add CHANNEL --type sms", markup=False)
         else:
-            table = Table("id", "type", "webhook", "state")
-            for each in found:
-                table.add_row(each.channel.id, each.channel.type, each.endpoint.url, _state(each))
-            Console(highlight=False).print(table, markup=False)
+            print_rows(
+                ("id", "type", "webhook", "state"),
+                ((each.channel.id, each.channel.type, each.endpoint.url, _state(each)) for each in found),
+            )
 
     @app.command(epilog="Example:  hub channel show 0123456789")
     def show(
@@ -253,11 +251,9 @@ def _show(managed: Managed, as_json: bool, *, done: str = "", secret: str | None
         return
     if done:
         errors.print(done, style="green", markup=False)
-    table = Table(show_header=False, box=None)
     shown = {**_plain(managed), "state": _state(managed)}
-    for name in ("id", "tenant", "type", "webhook", "sender_id", "sender_name", "throttle", "endpoint", "state"):
-        table.add_row(name, str(shown[name] or ""))
-    Console(highlight=False).print(table, markup=False)
+    names = ("id", "tenant", "type", "webhook", "sender_id", "sender_name", "throttle", "endpoint", "state")
+    print_fields({name: str(shown[name] or "") for name in names})
     if secret is not None:
         typer.echo(f"secret: {secret}")
         errors.print(_SAVE_IT, style="yellow", markup=False)

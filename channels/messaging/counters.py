@@ -75,5 +75,7 @@ class Counters:
     """Media files that were fetched."""
     media_removed: int = 0
     """Media files that were removed."""
+    removals_failed: int = 0
+    """Batches of media of which the store did not remove all: the next sweep tries again."""
     trimmed: int = 0
     """Messages and receipts that were removed because they were old."""

@@ -16,6 +16,8 @@ def media_folder(inspection: Inspection) -> Iterator[Finding]:
     messaging: object = getattr(settings, "messaging", None)
     if settings.redis_url is None or inspection.database_path is not None or not isinstance(messaging, MessagingSettings):
         return
+    if settings.objects.url is not None:  # new media go there
+        return
     folder = messaging.media_dir
     if folder is None:
         ((channels,),) = inspection.rows("SELECT count(*) FROM messaging_channels")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hub.http.errors import ApiError
+from hub.objects.store import StoreUnavailableError
 
 if TYPE_CHECKING:
     from hub.http.error_table import ErrorTable
@@ -46,10 +47,10 @@ class MediaUnavailableError(Exception):
 
 @contextmanager
 def files() -> Iterator[None]:
-    """Within it, an :class:`OSError` of the file system is raised as :class:`MediaUnavailableError`."""
+    """Within it, an error of the file system or of the object store is raised as :class:`MediaUnavailableError`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, StoreUnavailableError) as error:
         raise MediaUnavailableError(str(error)) from error
 
 

@@ -24,5 +24,6 @@ family = Family(
         "/messaging/read": "look at messaging channels, their messages and media",
         "/messaging/write": "send messages to consumers, upload and delete media",
     },
+    heard={"/nexus/v3/channels/**": "/messaging/read"},
     grants={"integrator": (calls("/messaging/read", "/messaging/write"),)},
 )

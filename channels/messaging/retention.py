@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
+
+import structlog
 
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
-from channels.messaging.media_files import MediaFolder
+from channels.messaging.media_store import MediaStore
 from channels.messaging.settings import MessagingSettings
 from hub.background import RetentionJob
 from hub.core.ports import Clock
+from hub.objects.claim import StoreClaim
+from hub.objects.removal import all_removed
 from hub.storage.transactions import Transaction, Transactions
-
-SWEEP_EVERY: Final = 60
-"""Rounds of trimming to one sweep of the files. With a round a minute that is an hour, as long as a file must exist to be an orphan."""
 
 RECEIPTS_MS: Final = 24 * 3_600_000
 """Milliseconds that a receipt waits for a message of its id."""
 
 _DAY_MS: Final = 86_400_000
 
+_log = structlog.get_logger(__name__)
+
 
 class MessagingRetention(RetentionJob):
-    """Deletes what is old, and now and then files that belong to nothing."""
+    """Deletes what is old, and now and then objects that belong to nothing."""
 
     def __init__(
         self,
         transactions: Transactions,
-        folder: MediaFolder,
+        objects: MediaStore,
         settings: MessagingSettings,
         clock: Clock,
         counters: Counters,
@@ -39,16 +41,17 @@ class MessagingRetention(RetentionJob):
         """There is a round every ``period_s`` seconds. One transaction deletes at most ``batch_size`` rows of a table."""
         super().__init__("messaging.retention", period_s=period_s, failed="messaging_not_trimmed")
         self._transactions = transactions
-        self._folder = folder
+        self._objects = objects
+        self._claims = [StoreClaim(store, transactions) for store in objects.stores]
         self._settings = settings
         self._clock = clock
         self._counters = counters
         self._batch_size = batch_size
 
     async def round(self, number: int) -> None:
-        """Delete what is old; every :data:`SWEEP_EVERY` rounds also the files without a row."""
+        """Delete what is old; every :data:`hub.objects.claim.SWEEP_EVERY` rounds also the objects without a row."""
         await self.trim()
-        if number % SWEEP_EVERY == 0:
+        if all([await each.sweep_is_due(number) for each in self._claims]):
             await self.sweep()
 
     async def trim(self) -> int:
@@ -56,7 +59,7 @@ class MessagingRetention(RetentionJob):
 
         Raises:
             StorageError: the database cannot be written.
-            OSError: a file could not be removed.
+            StoreUnavailableError: the store does not work.
         """
         total = 0
         now_ms = self._clock.wall_ms()
@@ -81,8 +84,7 @@ class MessagingRetention(RetentionJob):
         for delete in (old, of_removed_channel):
             while True:
                 rows, media = await self._transactions.write(delete)
-                for identifier in media:
-                    await asyncio.to_thread(self._folder.remove, identifier)
+                await self._remove(media)
                 if not rows and not media:
                     break
                 total += rows + len(media)
@@ -90,19 +92,27 @@ class MessagingRetention(RetentionJob):
         return total
 
     async def sweep(self) -> int:
-        """Remove files without a row: those of unfinished uploads, and of removed tenants. Returns how many were removed.
+        """Remove objects without a row: those of unfinished uploads, and of removed tenants. Returns how many were removed.
 
         Raises:
             StorageError: the database cannot be read.
-            OSError: a file could not be removed.
+            StoreUnavailableError: the store does not work.
         """
+        if not all([await each.holds() for each in self._claims]):
+            return 0
         total = 0
-        folders = self._folder.orphans()
-        while (found := await asyncio.to_thread(next, folders, None)) is not None:
+        async for found in self._objects.orphans(self._clock):
             for at in range(0, len(found), self._batch_size):
                 batch = found[at : at + self._batch_size]
                 known = await self._transactions.read(lambda tx, batch=batch: store_media.known(tx, batch))  # type: ignore[misc]
-                for identifier in set(batch) - known:
-                    await asyncio.to_thread(self._folder.remove, identifier)
-                    total += 1
+                gone = set(batch) - known
+                if await self._remove(sorted(gone)):
+                    total += len(gone)
+        if total:
+            _log.info("media_without_messages_removed", objects=total)
         return total
+
+    async def _remove(self, media: list[str]) -> bool:
+        gone = await all_removed(self._objects.remove(media), self._objects.stores)
+        self._counters.removals_failed += not gone
+        return gone

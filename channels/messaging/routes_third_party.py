@@ -12,7 +12,6 @@ import structlog
 from fastapi import Path, Query, Request, Response
 
 from channels.messaging.counters import Counters
-from channels.messaging.media_files import is_id
 from channels.messaging.media_links import MediaLinks
 from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, schema_of_any
@@ -29,6 +28,7 @@ from hub.http.inflate import inflate
 from hub.http.openapi import SECURITY_SCHEMES
 from hub.http.responses import respond
 from hub.http.routing import HubRouter
+from hub.objects.folder import is_id
 
 _log = structlog.get_logger(__name__)
 

@@ -331,7 +331,8 @@ def check(value: object, models: Mapping[str, type[_M]], place: tuple[str | int,
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise of_validation(RequestValidationError([{**each, "loc": _location(each["loc"], place)} for each in error.errors()])) from None
+        findings = RequestValidationError([{**each, "loc": _location(each["loc"], place)} for each in error.errors()])
+        raise of_validation(findings, [model]) from None
 
 
 def _location(location: tuple[int | str, ...], place: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
 from channels.messaging.errors import ChannelGoneError
-from channels.messaging.media_files import is_id
 from channels.messaging.media_links import SCHEME
 from channels.messaging.message_status import StatusWriter, conversation
 from channels.messaging.message_types import check_message_type, media_urls
@@ -21,6 +20,7 @@ from channels.messaging.serializers import party
 from channels.messaging.state_machine import RECEIVED, Transition
 from hub.core.field_error import FieldError
 from hub.core.ports import Clock
+from hub.objects.folder import is_id
 from hub.storage.transactions import Transaction, Transactions
 
 

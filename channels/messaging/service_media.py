@@ -1,9 +1,8 @@
-"""Media resources: takes a file from a form, checks its content, keeps it as a file and a row, sends it and removes it."""
+"""Media resources: takes a file from a form, checks its content, keeps it as an object and a row, sends it and removes it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 import multipart
@@ -13,13 +12,16 @@ from starlette.responses import Response, StreamingResponse
 from channels.messaging import store_channels, store_media
 from channels.messaging.counters import Counters
 from channels.messaging.errors import ChannelGoneError, UnknownMediaError, files
-from channels.messaging.media_files import MediaFolder, clean_name, disposition, is_id, new_id
+from channels.messaging.media_store import MediaStore
 from channels.messaging.models import Channel, MediaResource
 from channels.messaging.settings import MessagingSettings
 from hub.core.field_error import FieldError
 from hub.core.ports import Clock
 from hub.http.errors import ApiError
+from hub.http.file_names import clean_name, disposition
 from hub.http.filetypes import FileTypeError, check_file
+from hub.objects.folder import is_id, new_id
+from hub.objects.store import ObjectNotFoundError
 from hub.storage.transactions import Transaction, Transactions
 
 FORM_BYTES: Final = 64 * 1024
@@ -29,7 +31,6 @@ FIELD: Final = "file"
 """The field of the form that has the file (docs/protocol/messaging.md#media)."""
 
 _MAX_FIELDS: Final = 16
-_PIECE_BYTES: Final = 64 * 1024
 
 
 class _Upload(NamedTuple):
@@ -41,13 +42,13 @@ class _Upload(NamedTuple):
 class MediaService:
     """The media resources of all channels."""
 
-    __slots__ = ("_clock", "_counters", "_folder", "_settings", "_transactions")
+    __slots__ = ("_clock", "_counters", "_objects", "_settings", "_transactions")
 
     def __init__(
-        self, transactions: Transactions, folder: MediaFolder, settings: MessagingSettings, clock: Clock, counters: Counters
+        self, transactions: Transactions, objects: MediaStore, settings: MessagingSettings, clock: Clock, counters: Counters
     ) -> None:
         self._transactions = transactions
-        self._folder = folder
+        self._objects = objects
         self._settings = settings
         self._clock = clock
         self._counters = counters
@@ -58,14 +59,14 @@ class MediaService:
         return self._settings.max_media_bytes + FORM_BYTES
 
     async def store(self, channel: Channel, request: Request, body: bytes) -> MediaResource:
-        """Store the file of a form. It is on disk when this returns.
+        """Store the file of a form. It is durable when this returns.
 
         Raises:
             FieldError: it is no such form.
             ApiError: 413 too large, 415 of a type that is not taken or not what was said of it.
             ChannelGoneError: the channel was removed meanwhile.
             MediaUnavailableError: the file could not be written.
-            StorageError: the database could not be written; the file is gone again.
+            StorageError: the database could not be written; if no row names the file, the sweep removes it.
         """
         upload = await asyncio.to_thread(_read_form, request.headers.get("content-type", ""), body)
         if len(upload.content) > self._settings.max_media_bytes:
@@ -78,13 +79,14 @@ class MediaService:
             raise ApiError.of_field(f"{FIELD}.{error.field}", error.expected, error.got, http_status=415) from None
         resource = MediaResource(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
         with files():
-            await asyncio.to_thread(self._folder.write, resource.id, upload.content)
+            await self._objects.write(resource.id, upload.content)
         try:
             await self._transactions.write(lambda tx: _insert(tx, channel, resource))
-        except Exception:
+        except ChannelGoneError:
             with files():
-                await asyncio.to_thread(self._folder.remove, resource.id)
+                await self._objects.remove([resource.id])
             raise
+        # after a StorageError nobody knows whether the row is there, if the connection broke while committing: the sweep finds out
         self._counters.media_stored += 1
         return resource
 
@@ -121,20 +123,13 @@ class MediaService:
         """
         with files():
             try:
-                file = await asyncio.to_thread(self._folder.open, resource.id)
-            except FileNotFoundError:
+                pieces = await self._objects.open(resource.id)
+            except ObjectNotFoundError:
                 raise UnknownMediaError(resource.id) from None
-
-        async def pieces() -> AsyncIterator[bytes]:
-            try:
-                while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-                    yield piece
-            finally:
-                file.close()
 
         self._counters.media_fetched += 1
         return StreamingResponse(
-            pieces(),
+            pieces,
             headers={
                 "Content-Type": resource.mimetype,
                 "Content-Length": str(resource.length),
@@ -155,7 +150,7 @@ class MediaService:
         if not await self._transactions.write(lambda tx: store_media.remove(tx, identifier)):
             raise UnknownMediaError(identifier)  # another request has removed it meanwhile
         with files():
-            await asyncio.to_thread(self._folder.remove, identifier)
+            await self._objects.remove([identifier])
         self._counters.media_removed += 1
         return found
 
@@ -198,4 +193,4 @@ def _read_form(content_type: str, body: bytes) -> _Upload:
     if not any(content):
         raise FieldError.of_value(FIELD, "a file that is not empty", "0 bytes")
     declared = segment.header("Content-Type")
-    return _Upload(clean_name(segment.filename), declared or None, b"".join(content))
+    return _Upload(clean_name(segment.filename, "media"), declared or None, b"".join(content))

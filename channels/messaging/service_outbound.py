@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
 from channels.messaging.errors import NoWebhookError, UnknownChannelError
-from channels.messaging.media_files import is_id
 from channels.messaging.media_links import SCHEME, MediaLinks
 from channels.messaging.message_status import OUTGOING, StatusWriter, conversation
 from channels.messaging.message_types import EMAIL, check_message_type, media_urls
@@ -18,6 +17,7 @@ from channels.messaging.state_machine import State
 from hub.core.field_error import FieldError
 from hub.core.json_text import ascii_json
 from hub.core.ports import Clock
+from hub.objects.folder import is_id
 from hub.outbox import endpoint_store
 from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction, Transactions

@@ -24,6 +24,7 @@ from starlette.requests import Request
 from channels.messaging.counters import Counters
 from hub.http.body import RETRY_AFTER, address_of, hold, let_go, stream_body
 from hub.http.errors import ApiError
+from hub.storage.private_folder import make_private
 
 PIECE_BYTES: Final = 64 * 1024
 """Bytes of a body that are held in memory. The rest is in a file."""
@@ -200,7 +201,7 @@ class Spool:
 
     def _write(self, file: BinaryIO | None, piece: bytes, hashers: Sequence[hmac.HMAC]) -> BinaryIO:
         if file is None:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._folder)
             file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - its request closes it
         rest = memoryview(piece)
         while rest:

@@ -1,4 +1,4 @@
-"""The rows of media resources; their bytes are files (:mod:`.media_files`)."""
+"""The rows of media resources; their bytes are objects (:mod:`.media_store`)."""
 
 from __future__ import annotations
 

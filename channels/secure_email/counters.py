@@ -45,6 +45,8 @@ class Counters:
     """Outbound mails."""
     attachments: int = 0
     """Attachments of mails that were taken."""
+    moved_attachments: int = 0
+    """Attachments of earlier versions that were moved from the database into the object store."""
     refused: int = 0
     """Mails that were not taken."""
     read: int = 0
@@ -53,6 +55,8 @@ class Counters:
     """Mails that were deleted."""
     purged: int = 0
     """Mails that were purged."""
+    removals_failed: int = 0
+    """Batches of attachments of which the store did not remove all: the next sweep tries again."""
     trimmed: int = 0
     """Deleted mails whose time was over."""
     closed: int = 0

@@ -1,5 +1,6 @@
 """The family ``secure_email``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
+from channels.secure_email.doctor import attachments
 from channels.secure_email.settings import SecureEmailSettings
 from hub.family import Context, Family, Parts, ProcessRole
 from hub.security.roles import calls
@@ -16,6 +17,7 @@ family = Family(
     _build,
     settings=SecureEmailSettings,
     migrations="channels.secure_email.migrations",
+    checks=(attachments,),
     runs_in=frozenset({ProcessRole.EDGE}),
     operations={
         "/securemail/read": "list and read secure e-mail",

@@ -46,14 +46,23 @@ class MailStatus(StrEnum):
 
 
 class Attachment(NamedTuple):
-    """A file of a mail. ``content`` is None unless it was asked for."""
+    """A file of a mail. ``content`` is None unless it was asked for; where the bytes are an object, it is read from the store."""
 
     number: int
     """Within its mail, from 1."""
     filename: str
     content_type: str
     size: int
+    object: str | None = None
+    """The id of its object (:class:`hub.objects.folder.ObjectFolder`); None: its bytes are in the database."""
     content: bytes | None = None
+
+
+class Unmoved(NamedTuple):
+    """An attachment whose bytes are in the database: the number of its mail's row, and its own within the mail."""
+
+    mail: int
+    number: int
 
 
 class SecureMail(NamedTuple):

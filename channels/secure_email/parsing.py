@@ -297,7 +297,7 @@ def _attachment(raw: msgspec.Raw, number: int, settings: SecureEmailSettings) ->
         kind = check_file(content, filename=filename, declared=declared, allowed=settings.allowed_types)
     except FileTypeError as error:
         raise MailError(Code.INVALID_FILE_TYPE, f"{field}.{error.field}", error.expected, error.got) from None
-    return Attachment(number, filename, kind, len(content), content)
+    return Attachment(number, filename, kind, len(content), content=content)
 
 
 def _good_filename(name: str) -> bool:

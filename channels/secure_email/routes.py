@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote
 
 import orjson
 from fastapi import Path, Query, Request
 from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from channels.secure_email.errors import UnknownMailError
@@ -45,12 +44,14 @@ from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, takes
 from hub.http.errors import ApiError
+from hub.http.file_names import disposition
 from hub.http.method import asked_method
 from hub.http.openapi import json_body, schema_of
 from hub.http.permits import requires
 from hub.http.responses import NO_STORE, respond
 from hub.http.routing import HubRouter
 from hub.security.hosts import Hosts
+from hub.security.origin import may_be_link
 
 BASE: Final = "/nexus/v3/securemail"
 REPLIES: Final = "/api/v1/securemail"
@@ -215,10 +216,14 @@ def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Host
         read: Annotated[bool, Query(description="Mark it as read, and stop the interaction of an inbound one.")] = False,
         attachments: Annotated[bool, Query(description="Whether to send the contents of its attachments.")] = True,
     ) -> Response:
-        """A secure e-mail with its texts and attachments. With `read=true` the credential must be one that may write, too."""
+        """A secure e-mail with its texts and attachments. With `read=true` the credential must be one that may write, too, and a browser
+        that is signed in by cookie has to come from a page of the hub, not by a link.
+        """
         known = _known(identifier)
         if read:
             await _MAY_WRITE(request, caller)
+            if may_be_link(request.scope):
+                raise ApiError.of_field("read", "false where a browser may have followed a link of another site", "true", http_status=403)
         if read and asked_method(request.scope) != "HEAD":  # which is safe (RFC 9110 section 9.2.1): nobody has read it by that
             found = await mails.read(caller.tenant, known, contents=attachments)
         else:
@@ -260,11 +265,10 @@ def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Host
         number: Annotated[int, Path(ge=1, le=LAST, description="Which, from 1.")],
     ) -> Response:
         """One attachment, as a file to be saved."""
-        found = await mails.attachment(caller.tenant, _known(identifier), number)
-        assert found.content is not None
+        found, pieces = await mails.attachment(caller.tenant, _known(identifier), number)
         kind = "application/octet-stream" if found.content_type in _NEVER_SHOWN else found.content_type
-        headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(found.filename)}
-        return Response(found.content, headers=headers)
+        headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": disposition(found.filename)}
+        return StreamingResponse(pieces, headers={**headers, "Content-Length": str(found.size)})
 
     return router
 
@@ -319,12 +323,6 @@ def _base(request: Request, hosts: Hosts) -> str:
 def _size(found: MailWithAttachments) -> int:
     """Bytes that an answer with this mail has, roughly."""
     return sum(len(each.content or b"") for each in found.attachments) + len(found.mail.text or "") + len(found.mail.html or "")
-
-
-def _disposition(filename: str) -> str:
-    """RFC 6266: to be saved, under its name; one for old programs in ASCII, one in UTF-8."""
-    plain = "".join(mark if mark.isascii() and mark.isprintable() and mark not in '"\\%' else "_" for mark in filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _box(caller: Principal, address: str, securebox: str | None) -> Mailbox:

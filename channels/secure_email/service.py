@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+import structlog
 
 from channels.secure_email import store
+from channels.secure_email.attachment_store import AttachmentStore, objects_of
 from channels.secure_email.counters import Counters
 from channels.secure_email.errors import UnknownAttachmentError, UnknownMailError
 from channels.secure_email.models import (
@@ -25,8 +28,11 @@ from channels.secure_email.models import (
 )
 from hub.core.field_error import FieldError
 from hub.core.ports import Clock
+from hub.objects.store import ObjectNotFoundError
 from hub.outbox.models import NO_ENDPOINT, Recorder
-from hub.storage.transactions import T, Transaction, Transactions
+from hub.storage.transactions import Operation, T, Transaction, Transactions
+
+_log = structlog.get_logger(__name__)
 
 
 class Removal(StrEnum):
@@ -51,10 +57,11 @@ class MailEvent(msgspec.Struct, rename="camel"):
 class MailService:
     """The mailboxes of all tenants."""
 
-    __slots__ = ("_clock", "_outbox", "_transactions", "counters")
+    __slots__ = ("_attachments", "_clock", "_outbox", "_transactions", "counters")
 
-    def __init__(self, *, transactions: Transactions, outbox: Recorder, clock: Clock) -> None:
+    def __init__(self, *, transactions: Transactions, attachments: AttachmentStore, outbox: Recorder, clock: Clock) -> None:
         self.counters = Counters()
+        self._attachments = attachments
         self._transactions = transactions
         self._outbox = outbox
         self._clock = clock
@@ -67,12 +74,14 @@ class MailService:
         Raises:
             FieldError: ``draft.in_reply_to`` is no mail of this mailbox.
             StorageError: the database cannot be written.
+            StoreUnavailableError: the object store does not take its attachments.
         """
         assert draft.sender is not None
         box = Mailbox(tenant, mailbox_address(draft.sender), securebox)
         identifier, interaction = str(uuid.uuid4()), str(uuid.uuid4())
         subject = draft.subject or ""
         body = msgspec.json.encode(MailEvent(interaction, identifier, address=box.address, subject=subject))
+        kept = await self._attachments.keep(draft)
 
         def write(tx: Transaction) -> None:
             if draft.in_reply_to is not None:
@@ -81,7 +90,7 @@ class MailService:
                 tx,
                 box,
                 identifier,
-                draft,
+                kept,
                 direction=Direction.INBOUND,
                 subject=subject,
                 recipient=draft.recipient,
@@ -90,7 +99,7 @@ class MailService:
             )
             self._outbox.add(tx, tenant=tenant, type=RECEIVED, key=interaction, body=body, media=MEDIA, endpoint=NO_ENDPOINT)
 
-        await self._transactions.write(write)
+        await self._insert(write, kept)
         self.counters.received += 1
         self.counters.attachments += len(draft.attachments)
         return identifier
@@ -102,8 +111,10 @@ class MailService:
         Raises:
             FieldError: the mail that is answered is none of this tenant, or of another mailbox than the caller said.
             StorageError: the database cannot be written.
+            StoreUnavailableError: the object store does not take its attachments.
         """
         identifier = str(uuid.uuid4())
+        kept = await self._attachments.keep(draft)
 
         def write(tx: Transaction) -> None:
             subject, recipient = draft.subject, draft.recipient
@@ -123,7 +134,7 @@ class MailService:
                 tx,
                 box,
                 identifier,
-                draft,
+                kept,
                 direction=Direction.OUTBOUND,
                 subject=subject or "",
                 recipient=recipient,
@@ -131,10 +142,19 @@ class MailService:
                 now_ms=self._clock.wall_ms(),
             )
 
-        await self._transactions.write(write)
+        await self._insert(write, kept)
         self.counters.sent += 1
         self.counters.attachments += len(draft.attachments)
         return identifier
+
+    async def _insert(self, write: Operation[None], kept: Draft) -> None:
+        """Write the row of a mail whose attachments are objects."""
+        try:
+            await self._transactions.write(write)
+        except FieldError:
+            await self._attachments.remove(objects_of(kept.attachments))
+            raise
+        # after a StorageError nobody knows whether the row is there, if the connection broke while committing: the sweep finds out
 
     # -- finding ----------------------------------------------------------------------------------------------------------
 
@@ -160,12 +180,14 @@ class MailService:
         Raises:
             UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be read.
+            StoreUnavailableError: the object store does not answer.
         """
 
         def find(tx: Transaction) -> MailWithAttachments | None:
             return store.find(tx, tenant, store.named(tx, tenant, identifier), contents=contents)
 
-        return _there(await self._transactions.read(find), identifier)
+        found = _there(await self._transactions.read(find), identifier)
+        return await self._attachments.contents(found) if contents else found
 
     async def user_data(self, tenant: str, identifier: str) -> str:
         """The userdata of a mail as JSON text, internal keys and all.
@@ -180,12 +202,13 @@ class MailService:
 
         return _there(await self._transactions.read(find), identifier)
 
-    async def attachment(self, tenant: str, identifier: str, number: int) -> Attachment:
-        """One attachment with its content.
+    async def attachment(self, tenant: str, identifier: str, number: int) -> tuple[Attachment, AsyncIterator[bytes]]:
+        """One attachment, and its bytes in pieces.
 
         Raises:
             UnknownAttachmentError: the tenant has no such mail, or the mail no such attachment.
             StorageError: the database cannot be read.
+            StoreUnavailableError: the object store does not answer.
         """
 
         def find(tx: Transaction) -> Attachment | None:
@@ -194,7 +217,12 @@ class MailService:
         found = await self._transactions.read(find)
         if found is None:
             raise UnknownAttachmentError(identifier, number)
-        return found
+        try:
+            return found, await self._attachments.open(found)
+        except ObjectNotFoundError:
+            # the mail was purged in this moment, or somebody has removed the object behind the hub's back
+            _log.error("attachment_lost", mail=identifier, number=number)
+            raise UnknownAttachmentError(identifier, number) from None
 
     # -- changing ---------------------------------------------------------------------------------------------------------
 
@@ -204,6 +232,7 @@ class MailService:
         Raises:
             UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be written.
+            StoreUnavailableError: the object store does not answer; the mail is marked as read.
         """
         found = await self._change(tenant, identifier, Removal.READ)
         # outside the transaction of the change: reading large files would hold up other writers
@@ -222,9 +251,10 @@ class MailService:
     async def _change(self, tenant: str, identifier: str, removal: Removal) -> MailWithAttachments:
         counters = self.counters
 
-        def write(tx: Transaction) -> tuple[MailWithAttachments | None, bool, bool]:
+        def write(tx: Transaction) -> tuple[MailWithAttachments | None, bool, bool, list[str]]:
             now_ms = self._clock.wall_ms()
             changed = False
+            objects: list[str] = []
             mail = store.named(tx, tenant, identifier)
             if removal is Removal.READ:
                 changed = store.mark_read(tx, tenant, mail, now_ms)
@@ -232,11 +262,12 @@ class MailService:
                 changed = store.mark_deleted(tx, tenant, mail, now_ms)
             closed = self._close(tx, tenant, mail, removal, now_ms)
             found = store.find(tx, tenant, mail, contents=False)
-            if removal is Removal.PURGE and found is not None:
-                changed = store.purge(tx, tenant, mail)
-            return found, changed, closed
+            if removal is Removal.PURGE and (purged := store.purge(tx, tenant, mail)) is not None:
+                changed, objects = True, purged
+            return found, changed, closed, objects
 
-        found, changed, closed = await self._transactions.write(write)
+        found, changed, closed, objects = await self._transactions.write(write)
+        await self._attachments.remove(objects)
         counters.closed += closed
         if removal is Removal.READ:
             counters.read += changed

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from channels.statistics.engine.library import Predefined, names
+from hub.terminal import Console
 
 NOTHING_GOES_ON = 1
 """Exit code: there is nothing to clear."""
@@ -29,7 +29,7 @@ UNKNOWN = 2
 def register(app: typer.Typer) -> None:
     """Add the family's commands."""
     app.command("explain", epilog="Example: hub explain ServiceLevel")(explain)
-    interactions = typer.Typer(no_args_is_help=True)
+    interactions = typer.Typer(no_args_is_help=True, epilog="Example: hub interaction clear c-4711 --token TOKEN")
     interactions.command("clear", epilog="Example: hub interaction clear c-4711 --token TOKEN")(clear)
     app.add_typer(interactions, name="interaction", help="Interactions as the statistics know them.")
 

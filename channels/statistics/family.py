@@ -21,6 +21,7 @@ family = Family(
         "/statistics/subscribe": "open and close statistics subscriptions",
         "/statistics/control": "stop and start the stat server",
     },
+    heard=dict.fromkeys(("/statistics/v3/updates", "/statistics/v3/service", "/statistics/v3/values/**"), "/statistics/read"),
     grants={
         "supervisor": (calls("/statistics/read", "/statistics/subscribe", "/statistics/control"),),
         **dict.fromkeys(("agent", "dashboard"), (calls("/statistics/read"),)),

@@ -17,7 +17,7 @@ LIMITED_INTERVAL_MS = 1000
 class Advice:
     """The advice of one server, each as the encoded member ``advice``, led by a comma."""
 
-    __slots__ = ("_jitter", "_timeout_ms", "draining", "many_clients", "none", "retry")
+    __slots__ = ("_jitter", "_timeout_ms", "draining", "later", "many_clients", "none", "retry")
 
     def __init__(self, limits: Limits, jitter: Callable[[int], int]) -> None:
         """``jitter(n)`` gives a number of milliseconds below ``n``, by which clients that all come back at once are spread."""
@@ -29,6 +29,8 @@ class Advice:
         """What every good reply to a handshake or connect carries."""
         self.many_clients = advice("retry", limits.many_clients_interval_ms, limits.timeout_ms, many_clients=True)
         """For a client whose browser has as many connects held as it may."""
+        self.later = advice("retry", max(limits.interval_ms, LIMITED_INTERVAL_MS), limits.timeout_ms)
+        """For a client whose connect showed a bad credential, and may show it again."""
         self.none = advice("none", 0, limits.timeout_ms)
         """For a client that must not come back by itself."""
 

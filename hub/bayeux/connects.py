@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.bayeux.held_connect import HeldConnect
-from hub.bayeux.replies import ext, failure, success
+from hub.bayeux.replies import expiry_member, ext, failure, success
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.session import BayeuxContext, ServerSession
 from hub.bayeux.timesync import Timesync
@@ -96,9 +96,11 @@ class Connects:
             held.messages.extend(session.delivery.take_for_reply(session))
         return held
 
-    def refuse(self, session: ServerSession, held: HeldConnect[ServerSession]) -> None:
-        """Answer a connect that was held with 402, and the advice to shake hands again."""
-        self.finish(session, held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._context.advice.handshake()))
+    def refuse(self, session: ServerSession, held: HeldConnect[ServerSession], *, spread: bool = False) -> None:
+        """Answer a connect that was held with 402, and the advice to shake hands again. ``spread``: see
+        :meth:`hub.bayeux.advice.Advice.handshake`.
+        """
+        self.finish(session, held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._context.advice.handshake(spread=spread)))
 
     def finish(self, session: ServerSession, held: HeldConnect[ServerSession], reply: bytes) -> None:
         """Answer a connect that was held with this reply."""
@@ -110,9 +112,11 @@ class Connects:
 
     def reply(self, session: ServerSession, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
         """A good reply to a connect, with the members of the protocol's extensions. Its messages have been taken from the queue."""
-        if session.acknowledged is None and timesync is None and not session.replay:  # nearly always
+        if session.acknowledged is None and timesync is None and not session.replay and not session.tells_end:  # nearly always
             return success(beginning, advice)
         members: dict[str, bytes] = {}
+        if session.tells_end:
+            self._add_end(session, members)
         if session.acknowledged is not None:
             members["ack"] = b"%d" % session.acknowledged.batch
         if timesync is not None:
@@ -124,3 +128,12 @@ class Connects:
                 session.sent_position = position
                 members["replay"] = b"%d" % position
         return success(beginning, ext(members) + advice)
+
+    def _add_end(self, session: ServerSession, members: dict[str, bytes]) -> None:
+        """Add when the credential ends: with each reply from the notice on, once where a newer one was shown."""
+        renewals = session.hub.renewals
+        left = renewals.expires_in(session.principal)
+        if left is not None:
+            members["authentication"] = expiry_member(left)
+        session.end_untold = False
+        session.tells_end = renewals.is_soon(left)

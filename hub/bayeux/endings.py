@@ -6,7 +6,7 @@ from hub.bayeux.connects import Connects
 from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.replies import ServerDisconnect, success
 from hub.bayeux.session import BayeuxContext, ServerSession
-from hub.core.errors import CloseCode
+from hub.core.errors import CREDENTIAL_ENDED, CREDENTIAL_UNVERIFIED, CloseCode
 from hub.core.message import Message
 
 
@@ -57,7 +57,21 @@ class SessionEndings:
         websocket = session.websocket
         self._send_home(session)
         if websocket is not None:
-            websocket.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+            websocket.close(CloseCode.NOT_AUTHENTICATED, CREDENTIAL_ENDED)
+
+    def unverified(self, session: ServerSession) -> None:
+        """Nobody knows whether the credential is good: the connect is answered with the advice to shake hands again within 5 s, for all
+        clients come at once.
+        """
+        if session.ended or not session.flush_pending():
+            return
+        self._context.counters.revoked += 1
+        websocket = session.websocket
+        held = self._end(session, None)
+        if held is not None:
+            self._connects.refuse(session, held, spread=True)
+        if websocket is not None:
+            websocket.close(CloseCode.UNAVAILABLE, CREDENTIAL_UNVERIFIED)
 
     def _send_home(self, session: ServerSession) -> None:
         held = self._end(session, ServerDisconnect())
@@ -83,6 +97,12 @@ class SessionEndings:
         """The client has sent nothing for too long: end the session without a message."""
         self._context.counters.expired += 1
         session.end()
+
+    def expiring(self, session: ServerSession) -> None:
+        """The credential ends soon, or is a new one: answer the connect that is held, whose reply tells it. Without one the next connect
+        is answered at once.
+        """
+        self._connects.answer(session)
 
     def _end(self, session: ServerSession, closing: Message | None) -> HeldConnect[ServerSession] | None:
         """End the session, after sending the queued messages and ``closing`` if the client can be reached. Returns the connect that was

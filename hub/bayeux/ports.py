@@ -93,6 +93,10 @@ class Authenticator(Protocol):
         """A principal for a caller without credentials; None where such callers are not let in."""
         ...
 
+    def still_good(self, principal: Principal) -> bool:
+        """Whether a caller who was identified before has not ended since: see :meth:`hub.security.directory.Directory.still_good`."""
+        ...
+
 
 class Counted(Protocol):
     """The connection by which a peer came, as the server counts it."""

@@ -73,7 +73,8 @@ class Refusals:
         if message.channel == HANDSHAKE:
             tail = self._context.advice.none
         elif message.channel == CONNECT:
-            tail = self._context.advice.retry
+            advice = self._context.advice
+            tail = advice.later if error == WireError.CREDENTIAL_DENIED.text else advice.retry
         else:
             tail = subscription_member(message)
         return failure(head(message), error, tail)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
-from hub.bayeux.messages import Incoming
+from hub.bayeux.messages import UNSUBSCRIBE, Incoming
 from hub.core.errors import WireError
 from hub.core.message import Message
 
@@ -19,6 +20,20 @@ class ServerDisconnect(Message):
     def __init__(self) -> None:
         super().__init__("/meta/disconnect", b"")
         self._bayeux = b'{"channel":"/meta/disconnect","successful":true}'
+
+
+class Unsubscribed(Message):
+    """Tells a session that subscriptions have ended which its client did not end: a reply to an unsubscribe without the ``id`` of a request
+    (docs/protocol/bayeux.md#a-newer-credential).
+    """
+
+    __slots__ = ()
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        channels = json.dumps(list(patterns), separators=(",", ":")).encode("ascii")
+        super().__init__(UNSUBSCRIBE, channels)
+        reason = ext({"reason": b'"%b"' % WireError.SUBSCRIBE_DENIED.text.encode("ascii")})
+        self._bayeux = b'{"channel":"%b","successful":true,"subscription":%b%b}' % (UNSUBSCRIBE.encode("ascii"), channels, reason)
 
 
 class Prepared(Message):
@@ -74,3 +89,8 @@ def echo(message: Incoming, name: str) -> bytes:
     """A member of the request as it came, led by a comma; empty when it was absent."""
     raw = message.raw(name)
     return b"" if raw is None else b',"%b":%b' % (name.encode("ascii"), raw)
+
+
+def expiry_member(seconds: int) -> bytes:
+    """``ext.authentication``: in how many seconds the credential of the session ends."""
+    return b'{"expiresIn":%d}' % seconds

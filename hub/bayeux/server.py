@@ -26,6 +26,7 @@ from hub.bayeux.polling import PollingDelivery
 from hub.bayeux.ports import Authenticator, OtherBrowsers, Peer, Remote
 from hub.bayeux.refusals import Refusals
 from hub.bayeux.registry import Registry
+from hub.bayeux.renewal import ShownCredentials
 from hub.bayeux.replies import head, success
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.services import Services
@@ -60,6 +61,7 @@ class BayeuxServer:
         "_handle_handshake",
         "_handle_publish",
         "_refusals",
+        "_shown",
         "clustered",
         "connects",
         "counters",
@@ -101,6 +103,7 @@ class BayeuxServer:
         self.connects = Connects(self._context)
         self.endings = SessionEndings(self._context, self.connects)
         self._refusals = Refusals(self._context)
+        self._shown = ShownCredentials(hub, authenticator)
         self._handle_handshake = HandshakeHandler(
             hub, self._context, authenticator, self._refusals, PollingDelivery(self.connects), self.endings
         ).handle
@@ -142,7 +145,11 @@ class BayeuxServer:
         if session is not None and not session.answers_to(peer, websocket) and not await self._reauthenticates(messages, peer, session):
             session = None
         if session is not None:
+            if self._shown.in_header(session, peer, websocket):
+                await session.request_order.run(self._shown.take_header(session, peer))
             await session.request_order.wait()
+        if session is None:
+            await self.hub.arrivals.turn()  # the clients of a process that was restarted come together
         if session is None or session.ended:
             batch.replies += [self._refusals.unknown(message) for message in messages]
             return batch
@@ -188,6 +195,7 @@ class BayeuxServer:
         return batch
 
     async def _answer_handshake(self, handshake: Incoming, messages: Sequence[Incoming], batch: ResponseBatch) -> None:
+        await self.hub.arrivals.turn()
         try:
             first = await self._handle_handshake(handshake, batch)
         except Exception as error:
@@ -217,6 +225,11 @@ class BayeuxServer:
             return self._refusals.unknown(message)  # disconnected by the server; it will hear of it by its next connect
         try:
             self._refusals.check(message)
+            # whoever says goodbye with a token that has ended meanwhile goes all the same
+            if "ext" in message.fields and message.channel != DISCONNECT and (shown := message.authentication()) is not None:
+                await session.request_order.run(self._shown.take(shown, session, batch.peer))
+                if session.id not in self.sessions:  # it ended meanwhile
+                    return self._refusals.unknown(message)
             if message.channel == CONNECT:
                 return self._handle_connect(message, session, batch)
             session.active_at = self.hub.clock.monotonic()
@@ -297,6 +310,14 @@ class BayeuxServer:
             yield
         for websocket in websockets:
             websocket.revoke(gone)
+            yield
+
+    def give_up(self, unverified: Callable[[Principal], bool]) -> Iterator[None]:
+        """Close the WebSockets that were opened with credentials of which nobody knows any more whether they are good; the hub ends the
+        sessions. A step for each.
+        """
+        for websocket in list(self.registry.websockets):
+            websocket.give_up(unverified)
             yield
 
     def drain(self) -> Iterator[None]:

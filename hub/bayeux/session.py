@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from hub.bayeux.acknowledge import Acknowledged
@@ -17,7 +17,7 @@ from hub.bayeux.context import Context
 from hub.bayeux.extension_chain import SessionHooks
 from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.ports import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Peer
-from hub.bayeux.replies import Prepared
+from hub.bayeux.replies import Prepared, Unsubscribed
 from hub.bayeux.request_order import RequestOrder
 from hub.core.channels import check_channel
 from hub.core.frames import DirectWrite
@@ -96,6 +96,10 @@ class WebSocketDelivery(Delivery, Protocol):
         """Close when the credential of the opening handshake is gone."""
         ...
 
+    def give_up(self, unverified: Callable[[Principal], bool]) -> None:
+        """Close when nobody knows any more whether the credential of the opening handshake is good."""
+        ...
+
 
 class Endings(Protocol):
     """How sessions end, except by their client: see :class:`hub.bayeux.endings.SessionEndings`."""
@@ -108,12 +112,20 @@ class Endings(Protocol):
         """The credential of the session is gone."""
         ...
 
+    def unverified(self, session: ServerSession) -> None:
+        """Nobody knows any more whether the credential of the session is good."""
+        ...
+
     def too_slow(self, session: ServerSession) -> None:
         """Messages of a log channel have no room in the queue."""
         ...
 
     def expire(self, session: ServerSession) -> None:
         """The client has sent nothing for too long."""
+        ...
+
+    def expiring(self, session: ServerSession) -> None:
+        """The credential of the session ends soon, or is a new one."""
         ...
 
 
@@ -143,6 +155,7 @@ class ServerSession(Subscriber):
         "connect_seq",
         "connected",
         "delivery",
+        "end_untold",
         "ended",
         "extensions",
         "held",
@@ -152,6 +165,7 @@ class ServerSession(Subscriber):
         "request_order",
         "requests",
         "sent_position",
+        "tells_end",
         "websocket",
     )
 
@@ -182,6 +196,11 @@ class ServerSession(Subscriber):
         self.sent_position = 0
         """The last position of the log that a connect reply told."""
         self.extensions: tuple[SessionHooks[ServerSession], ...] = ()
+        # the end of its credential
+        self.tells_end = False
+        """Whether replies to connects tell when its credential ends: it ends soon, or is a new one."""
+        self.end_untold = False
+        """Whether the next connect is answered at once for that."""
         # how the client is reached
         self.delivery = polling
         self.websocket: WebSocketDelivery | None = None
@@ -435,6 +454,24 @@ class ServerSession(Subscriber):
         """Whether frames may be written to the WebSocket past :meth:`encode`, and past the queue."""
         return self.delivery is self.websocket and not self.in_flight and not self._context.count_deliveries
 
+    # -- the end of its credential ----------------------------------------------------------------------------------
+
+    def tell_end(self) -> None:
+        """A newer credential has taken the place of the old one: the connect that is held, or else the next one, is answered at once, and
+        its reply tells when that one ends.
+        """
+        self.tells_end = self.end_untold = self.principal.expires_ms is not None
+        if self.end_untold:
+            self._endings.expiring(self)
+
+    def tell_expiring(self, seconds: int) -> None:
+        self.tells_end = self.end_untold = True
+        self._endings.expiring(self)
+
+    def tell_unsubscribed(self, patterns: Sequence[str]) -> None:
+        if not self.ended and not self.closing:
+            self.offer_anyway(Unsubscribed(patterns))
+
     # -- its end ----------------------------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
@@ -445,6 +482,9 @@ class ServerSession(Subscriber):
 
     def end_revoked(self) -> None:
         self._endings.revoke(self)
+
+    def end_unverified(self) -> None:
+        self._endings.unverified(self)
 
     def end_too_slow(self) -> None:
         self._endings.too_slow(self)

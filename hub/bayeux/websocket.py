@@ -12,7 +12,7 @@ from hub.bayeux.ports import Connection, Peer, Remote
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession, WebSocketDelivery
-from hub.core.errors import CloseCode
+from hub.core.errors import CREDENTIAL_ENDED, CREDENTIAL_UNVERIFIED, CloseCode
 from hub.core.frames import DirectWrite, text_frame, text_frames
 from hub.core.message import Message
 from hub.core.principal import Principal
@@ -51,7 +51,7 @@ class WebSocketConnection:
     It sends the messages of the session that it leads to: see :class:`hub.bayeux.session.WebSocketDelivery`.
     """
 
-    __slots__ = ("_connection", "_idle", "_server", "direct_write", "peer", "remote", "session")
+    __slots__ = ("_answering", "_connection", "_elsewhere", "_idle", "_server", "_spent", "direct_write", "peer", "remote", "session")
 
     def __init__(self, server: BayeuxServer, connection: Connection, peer: Peer) -> None:
         self._server = server
@@ -64,7 +64,13 @@ class WebSocketConnection:
         self.direct_write = connection.direct_write
         """Writes ready frames at once; see :class:`hub.bayeux.ports.Connection`."""
         connection.on_writable_changed(self.writable_changed)
+        self._elsewhere = False
+        """Whether it leads to a session of another process."""
+        self._spent = False
+        """Whether the credential of the opening handshake ended while it led there."""
         self._idle: Timer | None = None
+        self._answering = False
+        """Whether a message of the client is being answered."""
         peer.websocket = True
         server.registry.websockets[self] = None
         if peer.offered is not None:
@@ -77,6 +83,13 @@ class WebSocketConnection:
         """Take one WebSocket message. ``[]`` is ignored; what is no Bayeux request closes the connection
         (docs/protocol/dashboard.md#close-codes).
         """
+        self._answering = True
+        try:
+            await self._take(payload)
+        finally:
+            self._answering = False
+
+    async def _take(self, payload: bytes) -> None:
         try:
             messages = read_request(payload, self._server.hub.limits)
         except EmptyRequestError:
@@ -92,6 +105,7 @@ class WebSocketConnection:
             owner = self._server.owner(claimed_id(messages))
             if isinstance(owner, Remote):
                 if not await remote.take(owner.incarnation, payload, messages):
+                    await self._server.hub.arrivals.turn()  # the clients of a process that has ended come together
                     self.answer_lost(messages)
                 return
         batch = await self._server.handle(messages, self.peer, self)
@@ -204,9 +218,21 @@ class WebSocketConnection:
         self._connection.close(code, reason)
 
     def revoke(self, gone: Callable[[Principal], bool]) -> None:
-        """Close when the credential of the opening handshake is gone: it must not open another session."""
-        if self.peer.principal is not None and gone(self.peer.principal):
-            self._connection.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+        """Close when the credential of the opening handshake is gone: it must not open another session. While the WebSocket leads to a
+        session of another process, that one says whether it closes, for there a newer credential may have been shown.
+        """
+        if self.peer.principal is None or not gone(self.peer.principal):
+            return
+        if self._elsewhere:
+            self._spent = True
+            self.peer.principal = None  # it opens nothing here any more
+        else:
+            self._connection.close(CloseCode.NOT_AUTHENTICATED, CREDENTIAL_ENDED)
+
+    def give_up(self, unverified: Callable[[Principal], bool]) -> None:
+        """Close when nobody knows any more whether the credential of the opening handshake is good."""
+        if self.peer.principal is not None and unverified(self.peer.principal):
+            self._connection.close(CloseCode.UNAVAILABLE, CREDENTIAL_UNVERIFIED)
 
     def _send(self, parts: Sequence[bytes]) -> int:
         """Send encoded messages, many to a frame; returns how many of them the connection took before it was over."""
@@ -234,6 +260,7 @@ class WebSocketConnection:
         """From now on this WebSocket leads to ``session`` (docs/protocol/bayeux.md#websocket: from its first message of any kind on)."""
         if self.session is session or not self._connection.open:
             return
+        self._elsewhere = False
         if self.session is not None:
             self._leave(self.session)
         if self.remote is not None:
@@ -275,6 +302,7 @@ class WebSocketConnection:
 
     def lead_elsewhere(self) -> None:
         """From now on it leads to a session of another process."""
+        self._elsewhere = True
         session, self.session = self.session, None
         if session is not None:
             self._leave(session)
@@ -282,6 +310,10 @@ class WebSocketConnection:
 
     def lead_nowhere(self) -> None:
         """The session of another process that it led to has ended, or is reached in another way now."""
+        self._elsewhere = False
+        if self._spent:
+            self._connection.close(CloseCode.NOT_AUTHENTICATED, CREDENTIAL_ENDED)
+            return
         if self.session is None and self._connection.open:
             self._start_idle()
 
@@ -298,4 +330,7 @@ class WebSocketConnection:
 
     def _idle_too_long(self) -> None:
         self._idle = None
-        self._connection.close(CloseCode.NORMAL, "no session")
+        if self._answering:  # a handshake waits for its turn behind thousands of others: its client is not idle
+            self._start_idle()
+        else:
+            self._connection.close(CloseCode.NORMAL, "no session")

@@ -7,6 +7,7 @@ import codecs
 import concurrent.futures
 import contextlib
 import os
+import shlex
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -14,24 +15,24 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 
 from hub.client.address import BAYEUX_PATH, base_url
 from hub.client.bayeux import BayeuxClient
 from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
 from hub.client.errors import BayeuxError, HandshakeDeniedError, PublishError, SubscribeError
-from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
+from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of, way_in
 from hub.client.output import Output
 from hub.client.session_manager import State
 from hub.client.standard_output import OutputError, sentence
 from hub.client.transports import LONG_POLLING, WEBSOCKET
-from hub.core.channels import InvalidChannelError, check_channel, check_pattern
+from hub.client.unreachable import NEXT_STEP, NOTHING_LISTENS
+from hub.core.channels import SERVER_ROOTS, InvalidChannelError, check_channel, check_pattern
+from hub.terminal import Console
 
 _TOGETHER: Final = 500
 """At most so many lines of standard input are sent together, and so many events are printed together."""
 _READ_BYTES: Final = 64 * 1024
-_SHOW_A_CREDENTIAL: Final = "the hub does not let you in: give a valid token (--token, HUB_TOKEN) or API key (--api-key, HUB_API_KEY)"
 _NO_LOG: Final = "--since: the hub keeps no log of {}: only what is new comes (docs/settings.md, replay.channels, says what is kept)"
 _FORBIDDEN: Final = 403
 
@@ -93,8 +94,8 @@ def line(message: Message) -> str:
     return f'{{"channel":{msgspec.json.encode(message.channel).decode()},"data":{message.text}{position}}}\n'
 
 
-def _run(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command, print an error as one line on standard error, and exit with the command's code."""
+def _run(work: Coroutine[Any, Any, int], url: str) -> None:
+    """Run a command on the hub at ``url``, print an error as one line on standard error, and exit with the command's code."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         code = run_to_end(work)
@@ -102,7 +103,7 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
         errors.print(f"refused: {error.channel}: {_reason(error)}", style="red", markup=False)
         code = REFUSED
     except HandshakeDeniedError as error:
-        errors.print(f"{error}: {_SHOW_A_CREDENTIAL}", style="red", markup=False)
+        errors.print(f"{error}: the hub does not let you in: {way_in(url)}", style="red", markup=False)
         code = FAILED
     except BayeuxError as error:
         errors.print(str(error), style="red", markup=False)
@@ -119,16 +120,34 @@ def _reason(refused: SubscribeError | PublishError) -> str:
     if refused.code != _FORBIDDEN:
         return refused.error
     doing = "publish" if isinstance(refused, PublishError) else "subscribe"
+    root = next((each for each in SERVER_ROOTS if f"{refused.channel}/".startswith(f"{each}/")), "")
+    if root and isinstance(refused, PublishError):
+        return f"only the server publishes on {root} and below it, whatever the role ({refused.error})"
     return (
         f"this credential may not {doing} here ({refused.error}); give one whose role may (--token, --api-key): "
-        "`hub role list` says what each may"
+        f"`hub role list` says what each may, `hub access explain WHO {doing} {shlex.quote(refused.channel)}` why this one may not"
     )
 
 
+def _hint(errors: Console) -> Callable[[str], None]:
+    """Print what to do when nothing listens where the hub should be, once."""
+    given = set[str]()
+
+    def hint(reason: str) -> None:
+        if NOTHING_LISTENS in reason and not given:
+            given.add(NEXT_STEP)
+            errors.print(NEXT_STEP, style="yellow", markup=False)
+
+    return hint
+
+
 def _tell(errors: Console) -> Callable[[State, str], None]:
+    hint = _hint(errors)
+
     def tell(state: State, reason: str) -> None:
         if state is not State.DISCONNECTED:
             errors.print(f"{state.value}{f': {reason}' if reason else ''}", style="dim", markup=False)
+            hint(reason)
 
     return tell
 
@@ -136,11 +155,13 @@ def _tell(errors: Console) -> Callable[[State, str], None]:
 def _tell_trouble(errors: Console) -> Callable[[State, str], None]:
     """For a command that prints nothing while it is connected: print why there is no connection, each reason once."""
     notified = set[str]()
+    hint = _hint(errors)
 
     def tell(state: State, reason: str) -> None:
         if reason and reason not in notified and state not in {State.CONNECTED, State.DISCONNECTED}:
             notified.add(reason)
             errors.print(f"{state.value}: {reason}", style="dim", markup=False)
+            hint(reason)
 
     return tell
 
@@ -277,7 +298,7 @@ def register(app: typer.Typer) -> None:
             resume=replay is not None,
             on_state=_tell(errors),
         )
-        _run(_listen(client, patterns, replay, count, errors))
+        _run(_listen(client, patterns, replay, count, errors), url)
 
     @app.command(
         "publish",
@@ -312,9 +333,9 @@ def register(app: typer.Typer) -> None:
             on_state=_tell_trouble(errors),
         )
         if data == "-":
-            _run(_publish_lines(client, channel, errors))
+            _run(_publish_lines(client, channel, errors), url)
         try:
             raw = _json(data)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="JSON") from None
-        _run(_publish_one(client, channel, raw, errors))
+        _run(_publish_one(client, channel, raw, errors), url)

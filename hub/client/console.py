@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
 from hub.client.pace import BATCH_EVENTS, Due, Progress, send_paced
 from hub.client.producer import Producer, ProducerError
 from hub.client.standard_output import sentence
+from hub.terminal import Console
 
 REFUSED = 1
 """Exit code: some events were refused."""

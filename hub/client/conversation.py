@@ -220,14 +220,17 @@ class Conversation:
         message = self._message(META_HANDSHAKE, version="1.0", minimumVersion="1.0", supportedConnectionTypes=list(connection_types))
         return message | ({"ext": ext} if ext else {})
 
-    def connect(self, connection_type: str, *, at_once: bool) -> Outgoing:
-        """Build the next connect. ``at_once`` asks the server not to hold it: for the first connect, and for one over a new connection."""
+    def connect(self, connection_type: str, *, at_once: bool, authentication: Mapping[str, str] | None = None) -> Outgoing:
+        """Build the next connect. ``at_once`` asks the server not to hold it: for the first connect, and for one over a new connection.
+        ``authentication`` shows a newer credential.
+        """
         message = self._message(META_CONNECT, connectionType=connection_type)
         if at_once:
             message["advice"] = {"timeout": 0}
-        if self.ack is not None:
-            message["ext"] = {"ack": self.ack}
-        return message
+        ext: dict[str, Any] = {} if self.ack is None else {"ack": self.ack}
+        if authentication:
+            ext["authentication"] = dict(authentication)
+        return message | ({"ext": ext} if ext else {})
 
     def subscribe(self, patterns: Mapping[str, int | None]) -> Outgoing:
         """Subscribe to patterns, each with the position to replay from (or ALL, NEW), or None."""

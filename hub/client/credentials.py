@@ -17,6 +17,8 @@ async def _present(name: str, credential: Credential) -> str:
     try:
         found = credential()
         found = await found if inspect.isawaitable(found) else found
+    except CredentialError:
+        raise
     except Exception as error:  # a user's function: the server that issues tokens may be unreachable for a while
         raise CredentialError(f"{name}: the function that gives it failed: {error!r}") from error
     if not isinstance(found, str):
@@ -72,6 +74,19 @@ class Credentials:
         token, api_key = self._shown = await self._both()
         found = {"token": token} if token else {}
         return found | ({"apiKey": api_key} if api_key else {}) or None
+
+    async def newer(self) -> dict[str, str] | None:
+        """``ext.authentication`` that shows a newer credential on a live session; None if there is none, or if the function that gives it
+        failed: the session goes on with the one that it has.
+        """
+        before = self._shown
+        try:
+            token, api_key = self._shown = await self._both()
+        except CredentialError:
+            return None
+        if (token, api_key) == before:
+            return None
+        return {"token": token} if token else {"apiKey": api_key} if api_key else None
 
     async def changed(self) -> bool:
         """Whether the credential differs from the one that was sent last. Also true if the function that gives it failed."""

@@ -10,6 +10,9 @@ import aiohttp
 import orjson
 
 from hub.client.address import PROXY_CREDENTIALS, base_url, proxy_of
+from hub.client.credentials import Credential, Credentials
+from hub.client.errors import CredentialError
+from hub.client.unreachable import why
 
 PATH: Final = "/ingest/v1/events"
 CONTENT_TYPE: Final = "application/cloudevents-batch+json"
@@ -48,7 +51,7 @@ class Producer:
     Args:
         url: Where the hub is, like ``http://127.0.0.1:8080``; see :func:`hub.client.address.base_url`. It is reached through the HTTP proxy
             of the variables ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, if there is one.
-        token: A bearer token, or empty.
+        token: A bearer token, or empty; or a function that returns the present one.
         api_key: An API key, or empty.
         give_up_s: Seconds of failing without a break after which :meth:`send` raises.
         backoff_s: The pause before the second try; each pause is twice as long as the one before it, up to 5 s.
@@ -58,20 +61,16 @@ class Producer:
         ValueError: ``url``, or the value of the proxy's variable, is no address.
     """
 
-    __slots__ = ("_backoff_s", "_endpoint", "_give_up_s", "_headers", "_proxy", "_session", "_stopping", "_url", "retries")
+    __slots__ = ("_backoff_s", "_credentials", "_endpoint", "_give_up_s", "_proxy", "_session", "_stopping", "_url", "retries")
 
     def __init__(
-        self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0, backoff_s: float = 0.2, past: bool = False
+        self, url: str, *, token: Credential = "", api_key: str = "", give_up_s: float = 60.0, backoff_s: float = 0.2, past: bool = False
     ) -> None:
         base = base_url(url)
         self._url = str(base).rstrip("/")
         self._endpoint = f"{self._url}{PATH}" + ("?past=true" if past else "")
         self._proxy = proxy_of(base)
-        self._headers = {"Content-Type": CONTENT_TYPE}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        if api_key:
-            self._headers["x-api-key"] = api_key
+        self._credentials = Credentials(token, api_key, in_ext=False, headers={"Content-Type": CONTENT_TYPE})
         self._give_up_s = give_up_s
         self._backoff_s = backoff_s
         self._session: aiohttp.ClientSession | None = None
@@ -103,12 +102,14 @@ class Producer:
         while True:
             try:
                 http_status, answer = await self._post(b"[" + b",".join(events) + b"]")
+            except CredentialError as error:
+                raise ProducerError(str(error)) from error
             except aiohttp.ClientHttpProxyError as error:
                 if error.status == 407:
                     raise ProducerError(f"{self._url}: {PROXY_CREDENTIALS}") from error
                 reason = f"the HTTP proxy answered {error.status}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = str(error) or type(error).__name__
+                reason = why(error)
             else:
                 if http_status not in _AGAIN:
                     break
@@ -131,7 +132,7 @@ class Producer:
 
     async def _post(self, body: bytes) -> tuple[int, Any]:
         assert self._session is not None, "use the producer in `async with`"
-        async with self._session.post(self._endpoint, data=body, headers=self._headers) as response:
+        async with self._session.post(self._endpoint, data=body, headers=await self._credentials.headers()) as response:
             raw = await response.read()
             try:
                 return response.status, orjson.loads(raw)

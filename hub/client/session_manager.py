@@ -27,6 +27,7 @@ from hub.client.errors import (
 )
 from hub.client.requests import Requests
 from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocket
+from hub.core.errors import WireError
 
 MAX_REQUESTS: Final = 8
 """Requests under way at a time, beside the held connect."""
@@ -131,6 +132,8 @@ class SessionManager:
         self._last_transport = self._preference[0]
         self._failures = 0
         """Failures in a row."""
+        self._ends_soon = False
+        """Whether the server has said when the credential ends: a newer one is shown, if there is one."""
         self._steady_from: float | None = None
         """When the connection began to work, by the loop's clock; None while there is none."""
         self.transport: Transport | None = None
@@ -427,15 +430,20 @@ class SessionManager:
         assert self.transport is not None, "just opened"
         held = not self._fresh
         hold_ms = (self._conversation.advice.timeout or _DEFAULT_HOLD_MS) if held else 0
-        connect = self._conversation.connect(self.transport.name, at_once=not held)
+        newer = await self._credentials.newer() if self._ends_soon else None
+        connect = self._conversation.connect(self.transport.name, at_once=not held, authentication=newer)
         (reply,) = await self._requests.ask(self.transport, [connect], hold_ms / 1000 + self._timeouts.max_network_delay_s)
         advice = self._conversation.advice
         if advice.reconnect == "none":
             raise ServerDisconnectedError(f"{self._url}: {reply.error or 'the server ended the session'}")
+        if newer is not None and reply.error.startswith(WireError.CREDENTIAL_DENIED.text):  # the session goes on with the old one
+            await asyncio.sleep(advice.interval / 1000)
+            return
         if not reply.successful:
             if advice.reconnect == "handshake" or is_unknown_session(reply.error):
                 self._conversation.client_id = None
             raise ConnectionLostError(f"{self._url}: {reply.error}")
+        self._ends_soon = "authentication" in reply.ext
         self.reconnects += reopened
         self._fresh = False
         if held:

@@ -11,6 +11,7 @@ from yarl import URL
 
 from hub.client.address import PROXY_CREDENTIALS
 from hub.client.errors import BayeuxError, ConnectionLostError, HandshakeDeniedError, NotSentError, ProtocolError, RequestTooLargeError
+from hub.client.unreachable import why
 
 WEBSOCKET: Final = "websocket"
 LONG_POLLING: Final = "long-polling"
@@ -74,10 +75,6 @@ class Transport(Protocol):
         """Close the connection. After that nothing is received."""
 
 
-def _why(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
 def _check_status(url: URL, status: int) -> None:
     """Raise for the HTTP statuses that another try does not change."""
     if status in _BAD_CREDENTIALS:
@@ -120,9 +117,9 @@ class LongPolling:
             _check_status(self._url, error.status)
             raise NotSentError(f"{self._url}: the HTTP proxy answered {error.status}") from error
         except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"{self._url}: {_why(error)}") from error
+            raise NotSentError(f"{self._url}: {why(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
+            raise ConnectionLostError(f"{self._url}: {why(error)}") from error
         _check_status(self._url, response.status)
         if response.status == _TOO_LARGE:
             raise RequestTooLargeError(f"{self._url} answered HTTP 413: a request of {len(body):,} bytes is too large for it")
@@ -201,7 +198,7 @@ class WebSocket:
                 f"then {LONG_POLLING} is the transport that passes"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
+            raise ConnectionLostError(f"{self._url}: {why(error)}") from error
         self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -213,7 +210,7 @@ class WebSocket:
                 self._receive(frame.data)
             code = socket.close_code
             error = socket.exception()
-            text = _why(error) if error is not None else _CLOSES.get(code or 0, "the connection ended")
+            text = why(error) if error is not None else _CLOSES.get(code or 0, "the connection ended")
             kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and error is None else ConnectionLostError  # an error is from this side
             reason = kind(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
         except ProtocolError as not_bayeux:
@@ -231,7 +228,7 @@ class WebSocket:
         try:
             await self._socket.send_str(body.decode())
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
+            raise ConnectionLostError(f"{self._url}: {why(error)}") from error
 
     async def close(self) -> None:
         """See :meth:`Transport.close`."""

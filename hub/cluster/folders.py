@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from hub.storage.private_folder import make_private
+
 MARKER: Final = ".hub-folder"
 """The name of the file. It stays in the folder."""
 
@@ -23,7 +25,7 @@ def folder_id(folder: Path) -> str:
     Raises:
         OSError: the folder cannot be read, or not be written; or the file in it holds no id.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     path = folder / MARKER
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

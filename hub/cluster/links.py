@@ -29,6 +29,7 @@ from hub.cluster.link.hello import MAX_HELLO_BYTES, Handshake, Me, Refusal
 from hub.cluster.link.multiplexer import Multiplexer
 from hub.cluster.link.tuning import Tuning
 from hub.cluster.ports import NodeGoneError, NodeRecord, Nodes, UnreachableError
+from hub.storage.private_folder import make_private
 
 _HELLO_MESSAGE_BYTES: Final = 2 * MAX_HELLO_BYTES
 _BACKLOG: Final = 256
@@ -388,7 +389,7 @@ def _bind_path(path: Path) -> socket.socket:
     Raises:
         OSError: another process listens on it, or it cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     made = socket.socket(socket.AF_UNIX)
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -11,6 +11,7 @@ from hub.core.positions import Positions
 from hub.core.principal import SUBJECT
 from hub.core.publisher import Publisher
 from hub.core.sessions import Sessions
+from hub.core.signals import HUB, Signals
 from hub.core.snapshots import Snapshots
 from hub.core.subjects import SubjectSessions
 from hub.core.time_slice import TimeSlice
@@ -28,6 +29,7 @@ class BusReceiver:
         "_publisher",
         "_registry",
         "_sessions",
+        "_signals",
         "_snapshots",
         "_subjects",
     )
@@ -41,6 +43,7 @@ class BusReceiver:
         snapshots: Snapshots,
         fetches: Fetches,
         subjects: SubjectSessions,
+        signals: Signals,
         registry: ChannelRegistry,
         counters: Counters,
         loop: Loop,
@@ -52,6 +55,7 @@ class BusReceiver:
         self._snapshots = snapshots
         self._fetches = fetches
         self._subjects = subjects
+        self._signals = signals
         self._registry = registry
         self._counters = counters
         self._loop = loop
@@ -59,7 +63,10 @@ class BusReceiver:
 
     def on_envelope(self, envelope: Envelope) -> None:
         """Deliver a message from another node, or from the log."""
-        tenant, audience, _ = envelope.topic
+        tenant, audience, channel = envelope.topic
+        if tenant == HUB:
+            self._signals.received(channel)
+            return
         if audience.startswith(SUBJECT):
             self._subjects.hear(tenant, audience.removeprefix(SUBJECT))
         if envelope.position is not None:

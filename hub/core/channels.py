@@ -6,6 +6,7 @@ The grammar (docs/protocol/bayeux.md#channel-names) is a superset of Bayeux 1.0 
 
 import re
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, unquote
 
 from hub.core.limits import MAX_CHANNEL_LENGTH, MAX_CHANNEL_SEGMENTS
@@ -126,9 +127,13 @@ def to_segment(identifier: str) -> str:
     """Percent-encode an id so that it can be one segment of a channel name (docs/protocol/bayeux.md#channel-names): ``a/b`` gives
     ``a%2Fb``.
     """
-    return quote(identifier, safe=_SAFE_IN_SEGMENT)
+    return quote(identifier, safe=_SAFE_IN_SEGMENT, errors="surrogatepass")
 
 
 def from_segment(segment: str) -> str:
     """The id that :func:`to_segment` encoded."""
     return unquote(segment)
+
+
+SERVER_ROOTS: Final = ("/statistics", "/nexus", "/hub", "/meta")
+"""On these channels and below them only the server publishes; not even an administrator may, so that clients can trust them."""

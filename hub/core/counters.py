@@ -54,10 +54,28 @@ class Counters:
             {"denied": ""},
         ),
         CounterFamily(
+            "arrivals_held",
+            "Handshakes and subscribes that waited for a later turn of the event loop, so that others are served between them.",
+            "",
+            {"arrivals_held": ""},
+        ),
+        CounterFamily(
             "subscriptions_narrowed",
             "Subscriptions to a wildcard of which the caller hears a part, for want of an operation.",
             "",
             {"narrowed": ""},
+        ),
+        CounterFamily(
+            "sessions_renewed",
+            "Newer credentials that live sessions showed, by whether they took the place of the old one.",
+            "outcome",
+            {"renewed": "taken", "renewals_refused": "refused"},
+        ),
+        CounterFamily(
+            "sessions_told_of_their_end",
+            "Notices to live sessions that their credential ends soon.",
+            "",
+            {"expiry_notices": ""},
         ),
         CounterFamily(
             "sessions_refused",
@@ -107,8 +125,16 @@ class Counters:
     """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0
     """Publishes and subscriptions that the caller may not do."""
+    arrivals_held: int = 0
+    """Pieces of the arrival of sessions that waited for a later turn of the event loop."""
     narrowed: int = 0
     """Subscriptions to a wildcard of which the caller may hear a part."""
+    renewed: int = 0
+    """Newer credentials that took the place of a session's old one."""
+    renewals_refused: int = 0
+    """Credentials that a live session showed and that were wrong, or another caller's."""
+    expiry_notices: int = 0
+    """Notices to live sessions that their credential ends soon."""
     refused_by_process: int = 0
     """Sessions that were not opened because the process holds ``max_sessions``."""
     refused_by_tenant: int = 0

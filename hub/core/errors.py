@@ -5,6 +5,7 @@ failures of authentication, so an unknown session is 402 and nothing else. Close
 """
 
 from enum import Enum, IntEnum
+from typing import Final
 
 
 class WireError(Enum):
@@ -12,6 +13,7 @@ class WireError(Enum):
 
     SESSION_UNKNOWN = ("402::session_unknown", 402, "the session is not known; shake hands again")
     HANDSHAKE_DENIED = ("403::handshake_denied", 403, "the credentials are missing, wrong or expired")
+    CREDENTIAL_DENIED = ("403::credential_denied", 403, "the credential is wrong or expired, or it is another caller's")
     CHANNEL_MISSING = ("400::channel_missing", 400, "the field channel is missing")
     DATA_MISSING = ("400::data_missing", 400, "the field data is missing")
     FIELD_INVALID = ("400::message_invalid", 400, "a field has the wrong type")
@@ -43,6 +45,11 @@ class RefusedError(Exception):
         self.detail = detail or error.reason
         self.channel = channel
 
+    @classmethod
+    def denied(cls, error: WireError, why: str, channel: str) -> "RefusedError":
+        """A caller may not do what ``error`` says, on a channel; ``why`` is :attr:`hub.core.decision.Decision.reason`, in words."""
+        return cls(error, f"{error.reason}: {why}", channel=channel)
+
 
 class CloseCode(IntEnum):
     """WebSocket close codes (docs/protocol/dashboard.md#close-codes; RFC 6455 section 7.4)."""
@@ -64,8 +71,15 @@ class CloseCode(IntEnum):
     NOT_AUTHENTICATED = 4401
     """No credential, a wrong or an expired one."""
     FORBIDDEN = 4403
-    """The credential is good, the role does not reach this endpoint."""
+    """An administrator ended the session, or a newer token was another caller's."""
     TOO_SLOW = 4408
     """The client read too slowly for a channel whose messages must not be dropped; come back and replay."""
     TOO_MANY = 4429
     """A limit on connections, commands or subscriptions."""
+
+
+CREDENTIAL_UNVERIFIED: Final = "credentials cannot be looked up now; come back later"
+"""Why a session is closed whose credential nobody can look up for too long."""
+
+CREDENTIAL_ENDED: Final = "the credential has ended: it ran out, was removed or changed"
+"""Why a session ends whose credential is gone. One text for all of it: what was removed leaves no row that could tell why."""

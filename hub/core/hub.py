@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hub.bus.interface import Bus
+from hub.core.arrivals import Arrivals
 from hub.core.budget import QueueBudget
 from hub.core.bus_receiver import BusReceiver
 from hub.core.counters import Counters
@@ -17,9 +18,11 @@ from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.positions import Positions
 from hub.core.publisher import Publisher
 from hub.core.recipient import FaultObserver, Recipient
+from hub.core.renewal import Renewals
 from hub.core.router import Router
 from hub.core.session_ids import new_incarnation
 from hub.core.sessions import Sessions
+from hub.core.signals import Signals
 from hub.core.snapshots import Snapshots
 from hub.core.subjects import SubjectSessions
 from hub.core.subscriptions import Subscriptions
@@ -33,6 +36,7 @@ class Hub:
     """
 
     __slots__ = (
+        "arrivals",
         "budget",
         "clock",
         "counters",
@@ -42,13 +46,16 @@ class Hub:
         "frame_caches",
         "incarnation",
         "limits",
+        "log",
         "logins",
         "loop",
         "positions",
         "publisher",
         "registry",
+        "renewals",
         "router",
         "sessions",
+        "signals",
         "snapshots",
         "subjects",
         "subscriptions",
@@ -85,7 +92,10 @@ class Hub:
         self.frame_caches = FrameCaches(self.limits.max_frame_bytes)
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
         self.fan_outs = self.flusher.fan_outs
+        self.log = log
+        """What log channels have told, as far as it is kept."""
         # who is here, and what they hear
+        self.arrivals = Arrivals(loop, clock, self.counters, self.limits.arrivals_us / 1_000_000)
         self.positions = Positions()
         self.snapshots = Snapshots(registry, self.limits, loop, clock)
         self.fetches = Fetches(bus, self.limits.max_queue_bytes)
@@ -98,6 +108,7 @@ class Hub:
             positions=self.positions,
             snapshots=self.snapshots,
             authorizer=authorizer,
+            arrivals=self.arrivals,
             limits=self.limits,
             counters=self.counters,
             loop=loop,
@@ -111,7 +122,12 @@ class Hub:
         self.sessions.on_detached.append(self.subjects.left)
         self.subscriptions.on_subscribed.append(self.subjects.subscribed)
         self.subscriptions.on_unsubscribed.append(self.subjects.unsubscribed)
+        self.subscriptions.on_narrowed.append(self.subjects.narrowed)
+        self.renewals = Renewals(self.subscriptions, self.timers, clock, self.limits, self.counters)
+        self.sessions.on_attached.append(self.renewals.arrived)
+        self.sessions.on_detached.append(self.renewals.left)
         # what is published
+        self.signals = Signals(bus)
         self.publisher = Publisher(bus, registry, self.router, self.fan_outs, authorizer, self.counters)
         bus.attach(
             BusReceiver(
@@ -121,6 +137,7 @@ class Hub:
                 snapshots=self.snapshots,
                 fetches=self.fetches,
                 subjects=self.subjects,
+                signals=self.signals,
                 registry=registry,
                 counters=self.counters,
                 loop=loop,

@@ -48,16 +48,16 @@ class Interest:
         for topic in topics:
             self.topics[topic] = self.topics.get(topic, 0) + 1
 
-    async def confirm(self, topics: Iterable[Topic], *, positions: bool) -> None:
+    async def confirm(self, topics: Iterable[Topic], *, positions: bool) -> bool:
         """Wait until the bus has all of ``topics`` in force. They are acquired, and of one tenant. ``positions`` says that log channels are
-        among them.
+        among them. Returns whether the bus was asked.
 
         Raises:
             RefusedError: UNAVAILABLE, the bus cannot confirm them, or the log cannot say how far it reaches.
         """
         lacking = [topic for topic in topics if topic not in self._in_force]
         if not lacking:
-            return
+            return False
         try:
             confirmed = await self._bus.subscribe(lacking, positions=positions)
         except BusError as error:
@@ -66,6 +66,7 @@ class Interest:
             self._in_force.setdefault(topic, confirmed.get(topic))
         if confirmed:
             self._positions.advance(lacking[0].tenant, max(confirmed.values()))
+        return True
 
     def position_in_force(self, topics: Iterable[Topic]) -> int | None:
         """The position from which all of ``topics`` are in force; None where none of them has one."""

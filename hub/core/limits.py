@@ -58,6 +58,11 @@ class Limits:
         512 * 1024 * 1024, "what may wait for all clients of a process together before its largest queues are given up"
     )
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
+    arrivals_us: int = _limit(
+        250,
+        "microseconds of each turn of the event loop in which handshakes and subscribes may begin, one of them at least; less serves others"
+        " sooner while thousands of clients come back",
+    )
     max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
     head_timeout_ms: int = _limit(
         10_000, "how long a new connection, or the head of a request that has begun, may take to arrive; over it 408; 0: for ever"
@@ -99,22 +104,52 @@ class Limits:
         "of max_sessions, max_unconnected and max_tickets, what one tenant may have; of max_connections, with which it leaves the last "
         "tenth to others",
     )
-    sign_in_failures: int = _limit(10, "failed sign-ins of one address and user within sign_in_window_s; then 429; 0: any number")
+    sign_in_failures: int = _limit(
+        10, "failed sign-ins of one address and user, and wrong device codes of one user, within sign_in_window_s; then 429; 0: any number"
+    )
     sign_in_window_s: int = _limit(300, "seconds within which failed sign-ins are counted, and until a further one is tried")
+    sign_in_failures_per_address: int = _limit(
+        300, "failed sign-ins of one address (IPv6: of its /64) within sign_in_window_s; then 429; 0: any"
+    )
+    sign_in_failures_per_user: int = _limit(
+        100, "failed sign-ins of one user from all addresses within sign_in_window_s; further ones are slowed down; 0: any number"
+    )
+    sign_in_delay_ms: int = _limit(5000, "how long a slowed sign-in waits before its password is checked")
+    max_sign_ins_slowed: int = _limit(200, "slowed sign-ins that wait, of all users; then 429")
+    max_sign_ins_slowed_per_user: int = _limit(3, "slowed sign-ins of one user that wait; then 429")
     max_sign_ins_waiting: int = _limit(64, "passwords that wait to be checked, of all addresses; then 503")
     max_sign_ins_waiting_per_address: int = _limit(8, "passwords of one address that wait to be checked; then 429")
+    token_sign_ins_per_h: int = _limit(
+        600,
+        "sign-ins of one tenant with tokens, POST /api/v1/sign-in, in an hour and process: each is remembered for a month after its end; "
+        "then 429; 0: any number",
+    )
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
     session_binding: str = _choice(
         "client-id", ("strict",), "client-id: browsers whose cookie does not reach the hub resume a session by its clientId; strict: never"
     )
     ticket_resume_s: int = _limit(60, "seconds after the end of a stream within which its ticket opens it again; 0: never")
+    max_decisions: int = _limit(
+        65_536, "decisions on what callers may do that are remembered; over it the tenant with most of them loses its oldest"
+    )
+    max_client_origins: int = _limit(
+        10_000, "origins of OAuth clients that are known; over it the tenants with most of them lose those of their newest clients"
+    )
     max_tickets: int = _limit(10_000, "tickets that wait to be used, and as many whose stream has ended and may be opened again")
     many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
     activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")
     heartbeat_s: int = _limit(25, "seconds of silence after which a WebSocket is pinged, below every usual proxy's idle limit; 0: never")
     hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
+    token_expiry_notice_s: int = _limit(
+        60, "seconds before the end of its credential at which a live session is told of it, so that it shows a newer one; 0: never"
+    )
+    sse_retry_ms: int = _limit(
+        2000,
+        "after how long at least a browser opens an event stream again that broke, and as much again at random: streams that end together"
+        " do not come back together",
+    )
     sse_comment_s: int = _limit(15, "seconds between the comments of an event stream, below every usual proxy's idle limit; 0 sends none")
 
     def of_tenant(self, most: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
+from hub.core.decision import Decision
 from hub.core.principal import Action, Principal
 
 
@@ -59,8 +60,8 @@ class Loop(Protocol):
 class Authorizer(Protocol):
     """The one decision function (docs/protocol/credentials.md#decisions)."""
 
-    async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
-        """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
+    async def decide(self, principal: Principal, action: Action, resource: str) -> Decision:
+        """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation, and why. Default: no."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Who is calling: what a credential yields."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -12,6 +12,8 @@ class Action(Enum):
     PUBLISH = "publish"
     CALL = "call"
     """A REST operation; its resource is a path of words, like ``/statistics/read``."""
+
+    __hash__ = object.__hash__  # each member exists once; that of Enum runs in Python, and decisions are looked up for each message
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Principal:
     anonymous: bool = False
     scopes: frozenset[str] | None = None
     """The scopes that an OAuth token is limited to; None: it may do all that its roles allow."""
+    expires_ms: int | None = None
+    """When the credential ends by itself, in milliseconds since 1970 UTC; None: never."""
+    renewed_login: str = ""
+    """The login that the present credential names, where it took the place of another one on a live session; else empty."""
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -44,6 +50,12 @@ class Principal:
         (docs/protocol/credentials.md#whose-a-session-is).
         """
         return self.tenant == other.tenant and self.subject == other.subject
+
+    def succeeded_by(self, newer: "Principal") -> "Principal":
+        """What a session is after ``newer``, of the same caller, has taken the place of this one. Its login stays, for that is what its
+        statistics are opened by.
+        """
+        return replace(newer, login=self.login, token_login=self.token_login, renewed_login=newer.token_login)
 
 
 def login_key(tenant: str, subject: str, discriminator: str) -> str:

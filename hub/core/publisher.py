@@ -50,9 +50,10 @@ class Publisher:
             check_channel(channel)
         except InvalidChannelError as error:
             raise RefusedError(WireError.CHANNEL_INVALID, str(error), channel=channel) from None
-        if channel.startswith(META) or not await self._authorizer.allows(principal, Action.PUBLISH, channel):
+        decision = await self._authorizer.decide(principal, Action.PUBLISH, channel)
+        if not decision.allowed or channel.startswith(META):
             self._counters.denied += 1
-            raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
+            raise RefusedError.denied(WireError.PUBLISH_DENIED, decision.reason.value, channel)
 
     async def publish(
         self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"", idempotency_key: str = ""

@@ -13,6 +13,7 @@ from hub.core.frames import FrameCaches
 from hub.core.limits import Limits
 from hub.core.ports import Clock, Logins, Loop
 from hub.core.positions import Positions
+from hub.core.principal import Principal
 from hub.core.timers import Timers
 
 S = TypeVar("S", contravariant=True)
@@ -38,6 +39,14 @@ class Resync(Protocol[S]):
     """See :class:`hub.core.snapshots.Snapshots`."""
 
     def resync(self, subscriber: S, /) -> None: ...
+
+
+class EndOfCredentials(Protocol):
+    """See :class:`hub.core.renewal.Renewals`."""
+
+    def expires_in(self, principal: Principal) -> int | None: ...
+
+    def is_soon(self, left_s: int | None) -> bool: ...
 
 
 class SessionHub(Protocol[S]):
@@ -84,3 +93,6 @@ class SessionHub(Protocol[S]):
 
     @property
     def snapshots(self) -> Resync[S]: ...
+
+    @property
+    def renewals(self) -> EndOfCredentials: ...

@@ -59,6 +59,12 @@ class SubjectSessions:
         if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
             addressed.remove(self._router, session, pattern)
 
+    def narrowed(self, session: Subscriber, pattern: str) -> None:
+        """A session hears more or less of a subscription than before: so it does of what is for its subject."""
+        if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
+            addressed.remove(self._router, session, pattern)
+            addressed.add(self._router, session, pattern)
+
     @asynccontextmanager
     async def addressed(self, tenant: str, subject: str, make_time_slice: Callable[[], TimeSlice]) -> AsyncIterator[None]:
         """Surrounds the publishing of a message to a subject: within, all its sessions hear it, also those that come meanwhile."""

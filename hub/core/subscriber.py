@@ -35,6 +35,7 @@ class Subscriber:
         "principal",
         "queued_bytes",
         "recovery",
+        "replaced",
         "reserved_bytes",
         "resync_due",
         "serial",
@@ -47,6 +48,8 @@ class Subscriber:
         self.hub = hub
         self.id = identifier
         self.principal = principal
+        self.replaced: tuple[str, ...] = ()
+        """The credentials that newer ones took the place of, by id (:class:`hub.core.renewal.Renewals`)."""
         self.since_ms = hub.clock.wall_ms()
         """When it began, in milliseconds since 1970."""
         self.serial = 0
@@ -290,3 +293,17 @@ class Subscriber:
     def end_revoked(self) -> None:
         """End the session because the credential that opened it was removed or lost its roles."""
         raise AssertionError("a transport's session defines end_revoked")
+
+    def end_unverified(self) -> None:
+        """End the session because nobody knows any more whether its credential is good: the database has not answered for long. The client
+        comes back by itself.
+        """
+        raise AssertionError("a transport's session defines end_unverified")
+
+    def tell_expiring(self, seconds: int) -> None:
+        """Tell the client that its credential ends in so many seconds, unless it shows a newer one."""
+        raise AssertionError("a transport's session defines tell_expiring")
+
+    def tell_unsubscribed(self, patterns: Sequence[str]) -> None:
+        """Tell the client that subscriptions have ended, since the newer credential that it showed does not cover them."""
+        raise AssertionError("a session that can show a newer credential defines tell_unsubscribed")

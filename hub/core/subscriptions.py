@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from hub.core.arrivals import Arrivals
 from hub.core.channels import META, InvalidChannelError, check_pattern, is_wildcard
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry
@@ -75,6 +76,7 @@ class Subscriptions:
     """Subscribes the sessions of one process."""
 
     __slots__ = (
+        "_arrivals",
         "_authorizer",
         "_fan_outs",
         "_router",
@@ -85,6 +87,7 @@ class Subscriptions:
         "limits",
         "log",
         "loop",
+        "on_narrowed",
         "on_subscribed",
         "on_unsubscribed",
         "positions",
@@ -102,6 +105,7 @@ class Subscriptions:
         positions: Positions,
         snapshots: Snapshots,
         authorizer: Authorizer,
+        arrivals: Arrivals,
         limits: Limits,
         counters: Counters,
         loop: Loop,
@@ -119,25 +123,36 @@ class Subscriptions:
         self._fan_outs = fan_outs
         self._snapshots = snapshots
         self._authorizer = authorizer
+        self._arrivals = arrivals
         self.on_subscribed: list[Callable[[Subscriber, str], None]] = []
         """Called with each subscription that begins: session and pattern."""
         self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
         """Called with each subscription that ended."""
+        self.on_narrowed: list[Callable[[Subscriber, str], None]] = []
+        """Called with each subscription of which the session hears more or less than before."""
 
     # -- subscribe: check, acquire, commit --------------------------------------------------------------------------
 
     async def subscribe(
-        self, subscriber: Subscriber, patterns: Sequence[str], *, since: Mapping[str, int] | None = None, strict: bool = False
+        self,
+        subscriber: Subscriber,
+        patterns: Sequence[str],
+        *,
+        since: Mapping[str, int] | None = None,
+        strict: bool = False,
+        granted: bool = False,
     ) -> SubscribeResult:
         """Subscribe to all of ``patterns`` or to none: they are checked whole, then applied whole (docs/protocol/bayeux.md#subscribe).
 
         ``since`` maps patterns to the positions after which the client wants to hear their log channels; with ``strict`` a position from
-        which something may be missing is refused. Returns when the bus has confirmed every topic.
+        which something may be missing is refused. ``granted``: whoever asks has decided by another credential than
+        those with roles that the session may hear these channels. Returns when the bus has confirmed every topic.
 
         Raises:
             RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; REPLAY_INVALID, by
                 ``strict``; SESSION_UNKNOWN when the session ended meanwhile; UNAVAILABLE when the log cannot be read.
         """
+        await self._arrivals.turn()
         patterns = list(dict.fromkeys(patterns))
         since = since or {}
         new = [p for p in patterns if p not in subscriber.subscriptions]
@@ -145,8 +160,9 @@ class Subscriptions:
             raise self._too_many(new[-1])
         time_slice = TimeSlice(self.clock, self.loop)
         excluded: dict[str, Excluded] = {}
+        principal = subscriber.principal
         for pattern in new:
-            excluded[pattern] = await self._check(subscriber.principal, pattern)
+            excluded[pattern] = WHOLE if granted else await self._check(principal, pattern)
             await time_slice.checkpoint()
         acquired: dict[str, tuple[Topic, ...]] = {}
         positions: dict[str, int] = {}
@@ -156,6 +172,10 @@ class Subscriptions:
             outcomes = await self._outcomes(subscriber, patterns, since, positions, time_slice, strict=strict)
             # meanwhile another request of the session may have unsubscribed from what it had
             await self._acquire(subscriber, patterns, excluded, acquired, time_slice)
+            while principal is not subscriber.principal:  # a newer credential was shown meanwhile: it decides
+                principal = subscriber.principal
+                for pattern in acquired:
+                    excluded[pattern] = await self._check(principal, pattern)
             self._fan_outs.flush_pending(subscriber)  # what was published before its positions belongs before them
             if subscriber.closing or not subscriber.attached:  # its queue overflowed by that, or it ended while the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
@@ -186,17 +206,25 @@ class Subscriptions:
             check_pattern(pattern)
         except InvalidChannelError as error:
             raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(error), channel=pattern) from None
-        if pattern.startswith(META) or not await self._authorizer.allows(principal, Action.SUBSCRIBE, pattern):
-            self.counters.denied += 1
-            raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
+        if pattern.startswith(META):
+            raise self._denied(pattern, "these channels are the protocol's own")
+        decision = await self._authorizer.decide(principal, Action.SUBSCRIBE, pattern)
+        if not decision.allowed:
+            raise self._denied(pattern, decision.reason.value)
         excluded = []
         for declaration in self.registry.overlapping(pattern):
-            if declaration.operation and not await self._authorizer.allows(principal, Action.CALL, declaration.operation):
+            if not declaration.operation:
+                continue
+            decision = await self._authorizer.decide(principal, Action.CALL, declaration.operation)
+            if not decision.allowed:
                 if not is_wildcard(pattern):
-                    self.counters.denied += 1
-                    raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
+                    raise self._denied(pattern, f"its subscribers need the operation {declaration.operation}, and {decision.reason.value}")
                 excluded.append(declaration.pattern)
         return frozenset(excluded) if excluded else WHOLE
+
+    def _denied(self, pattern: str, why: str) -> RefusedError:
+        self.counters.denied += 1
+        return RefusedError.denied(WireError.SUBSCRIBE_DENIED, why, pattern)
 
     def _topics(self, principal: Principal, pattern: str) -> tuple[Topic, ...]:
         """The topics that a pattern stands for, for one principal: those for all of its tenant and its own, never somebody else's."""
@@ -230,7 +258,8 @@ class Subscriptions:
                 topics += own
                 of_log = of_log or self.registry.has_log(pattern)
                 await time_slice.checkpoint()
-            await self.interest.confirm(topics, positions=of_log)
+            if await self.interest.confirm(topics, positions=of_log):
+                await self._arrivals.turn()  # the answers to many come together
 
     async def _outcomes(
         self,
@@ -322,6 +351,50 @@ class Subscriptions:
             outcome if outcome.position is None or outcome.pattern in positions else outcome._replace(position=newest)
             for outcome in outcomes
         ]
+
+    # -- a newer credential -----------------------------------------------------------------------------------------
+
+    async def check_again(self, subscriber: Subscriber) -> list[str]:
+        """Hold the subscriptions of a session against its present credential: those that it does not cover end, and wildcards are narrowed,
+        or widened, to what it may hear. Returns the patterns that ended. What cannot be decided now ends, too.
+        """
+        principal = subscriber.principal
+        time_slice = TimeSlice(self.clock, self.loop)
+        ended: list[str] = []
+        for pattern in list(subscriber.subscriptions):
+            try:
+                excluded: Excluded | None = await self._check(principal, pattern)
+            except RefusedError:
+                excluded = None
+            if subscriber.principal is not principal:  # a still newer one was shown, and is held against all of them itself
+                break
+            if pattern not in subscriber.subscriptions:
+                continue
+            if excluded is None:
+                self._remove(subscriber, pattern)
+                ended.append(pattern)
+            elif excluded != subscriber.narrowed.get(pattern, WHOLE):
+                self._narrow(subscriber, pattern, excluded)
+            await time_slice.checkpoint()
+        return ended
+
+    def _narrow(self, subscriber: Subscriber, pattern: str, excluded: Excluded) -> None:
+        self._fan_outs.flush_pending(subscriber)  # it might hear that when it was published
+        topics = subscriber.subscriptions.get(pattern)
+        if topics is None:  # that was too much for its queue, and has ended it
+            return
+        before = subscriber.narrowed.pop(pattern, WHOLE)
+        if excluded:
+            subscriber.narrowed[pattern] = excluded
+        for topic in topics:
+            self._router.remove(topic, subscriber, before)
+            self._router.add(topic, subscriber, excluded)
+        for listener in self.on_narrowed:
+            listener(subscriber, pattern)
+        if before - excluded:  # it hears more: the present values of that are due
+            subscriber.resync_due = True
+            if not subscriber.dirty:
+                subscriber.hub.flusher.mark(subscriber)
 
     # -- unsubscribe ------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ T = TypeVar("T")
 class TimeSlice:
     """One piece of work that gives way. Make it where the work begins, and await :meth:`checkpoint` between its parts."""
 
-    __slots__ = ("_clock", "_loop", "_until")
+    __slots__ = ("_clock", "_loop", "_slice_s", "_until")
 
-    def __init__(self, clock: Clock, loop: Loop) -> None:
+    def __init__(self, clock: Clock, loop: Loop, slice_s: float = SLICE_S) -> None:
+        """``slice_s``: less than :data:`SLICE_S` where one part after it may take a while of its own; in seconds."""
         self._clock = clock
         self._loop = loop
-        self._until = clock.monotonic() + SLICE_S
+        self._slice_s = slice_s
+        self._until = clock.monotonic() + slice_s
 
     @property
     def used_up(self) -> bool:
@@ -30,7 +32,7 @@ class TimeSlice:
         """Let others run if this slice is used up; else return at once, without giving way."""
         if self._clock.monotonic() > self._until:
             await self._loop.breathe()
-            self._until = self._clock.monotonic() + SLICE_S
+            self._until = self._clock.monotonic() + self._slice_s
 
     async def run(self, parts: Generator[None, None, T]) -> T:
         """Do work that yields between its parts, with a checkpoint at each, and return what it returns.

@@ -20,6 +20,7 @@ from hub.dashboard.ports import Authenticator, Connection
 from hub.dashboard.session import DashboardSession
 
 BAD_REQUEST = 400
+NOT_AUTHENTICATED = 401
 TOO_LARGE = 413
 TOO_MANY = 429
 
@@ -245,7 +246,11 @@ class Conversation:
         self._send_welcome(session)
 
     def _send_welcome(self, session: DashboardSession) -> None:
-        session.reply(_encode({"type": "welcome", "session": session.id, "heartbeat": self._hub.limits.heartbeat_s}))
+        welcome: dict[str, object] = {"type": "welcome", "session": session.id, "heartbeat": self._hub.limits.heartbeat_s}
+        left = self._hub.renewals.expires_in(session.principal)
+        if left is not None:
+            welcome["expiresIn"] = left
+        session.reply(_encode(welcome))
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -269,13 +274,41 @@ class Conversation:
 
     async def _hello_again(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         """With ``--open`` a client without credentials is welcomed as anonymous at once. Its first command may still be a hello with a
-        token.
+        token. A session that is authenticated shows a newer token by it.
         """
-        if not session.principal.anonymous or session.subscriptions:
-            raise CommandError("expected hello only once and first, got it from a session that is authenticated already")
+        if not session.principal.anonymous:
+            await self._show_newer(session, command, identifier)
+            return
+        if session.subscriptions:
+            raise CommandError("expected hello before the first subscribe, got it from an anonymous session with subscriptions")
         if command.has("token"):
             await self._authenticate(command)
         else:
+            self._send_welcome(session)
+
+    async def _show_newer(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
+        """Have a newer token take the place of the session's old one (docs/protocol/dashboard.md#a-newer-token). A bad one is an error;
+        that of another caller ends the conversation.
+
+        Raises:
+            CommandError: there is no token.
+            RefusedError: UNAVAILABLE.
+        """
+        token = command.text("token")
+        caller = await self._authenticator.from_ext({"token": token}, statistics_session=self._statistics_session)
+        if self.over():
+            return
+        renewals = self._hub.renewals
+        if caller.principal is None:
+            refused = renewals.refused("the token is wrong or expired; the session goes on with its old one")
+            self._error(session, identifier, NOT_AUTHENTICATED, refused.detail)
+            return
+        try:
+            await renewals.renew(session, caller.principal)
+        except RefusedError as refused:
+            self.close(CloseCode.FORBIDDEN, refused.detail)
+            return
+        if not self.over():
             self._send_welcome(session)
 
     async def _subscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from hub.core.delivery import DeliveryClass
-from hub.core.errors import CloseCode
+from hub.core.errors import CREDENTIAL_ENDED, CREDENTIAL_UNVERIFIED, CloseCode
 from hub.core.frames import DirectWrite, text_frames
 from hub.core.hub import Hub
 from hub.core.message import Message
@@ -88,6 +91,15 @@ class DashboardSession(Subscriber):
         self._news = None
         self.follow_log()
 
+    # -- the end of its credential ----------------------------------------------------------------------------------
+
+    def tell_expiring(self, seconds: int) -> None:
+        self.reply(b'{"type":"expiring","expiresIn":%d}' % seconds)
+
+    def tell_unsubscribed(self, patterns: Sequence[str]) -> None:
+        told = {"type": "unsubscribed", "channels": list(patterns), "reason": "the newer token does not cover them"}
+        self.reply(json.dumps(told, separators=(",", ":")).encode("ascii"))
+
     # -- Subscriber -------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -132,4 +144,7 @@ class DashboardSession(Subscriber):
         self.end(CloseCode.FORBIDDEN, "disconnected by an administrator")
 
     def end_revoked(self) -> None:
-        self.end(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+        self.end(CloseCode.NOT_AUTHENTICATED, CREDENTIAL_ENDED)
+
+    def end_unverified(self) -> None:
+        self.end(CloseCode.UNAVAILABLE, CREDENTIAL_UNVERIFIED)

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from hub.core.delivery import ChannelRegistry, DeliveryClass
+from hub.core.errors import CREDENTIAL_ENDED, CREDENTIAL_UNVERIFIED
 from hub.core.field_error import FieldError
 from hub.core.hub import Hub
 from hub.core.limits import Limits
@@ -27,14 +28,10 @@ from hub.core.subscriptions import Subscribed
 from hub.core.timers import Timer
 from hub.dashboard.commands import POSITION_END
 
-RETRY_MS = 2000
-"""Milliseconds that a browser waits at least before it connects again by itself."""
-
-RETRY_JITTER_MS = 2000
-"""Milliseconds that are added at random, so that streams that end together do not come back together."""
-
 RESTART_JITTER_MS = 5000
-"""The same when the server stops: as for Bayeux clients."""
+"""Milliseconds that a browser waits longer at random when the server stops, so that streams do not come back together: as for Bayeux
+clients.
+"""
 
 STALLED_AFTER = 2
 """After so many comments in a row during which the client has read nothing, it is taken for gone."""
@@ -184,6 +181,7 @@ class StreamSession(Subscriber):
         "_jitter",
         "_known_position",
         "_last_words",
+        "_notice",
         "_outlet",
         "_sending",
         "_stalls",
@@ -219,6 +217,8 @@ class StreamSession(Subscriber):
         """The newest position that the client knows."""
         self._beat: Timer | None = None
         self._comment_due = False
+        self._notice = b""
+        """The event ``expiring``, until it is sent."""
         self._stalls = 0
         self._unread: int | None = None
 
@@ -229,7 +229,8 @@ class StreamSession(Subscriber):
         the client resumes, on which channels it may have missed something (event ``gap``).
         """
         self._counters.opened += 1
-        opening = b"retry: %d\n" % (RETRY_MS + self._jitter(RETRY_JITTER_MS))
+        retry_ms = self.hub.limits.sse_retry_ms
+        opening = b"retry: %d\n" % (retry_ms + self._jitter(retry_ms + 1))
         positions = [outcome.position for outcome in outcomes if outcome.position is not None]
         if positions:
             self._follows = True
@@ -296,6 +297,9 @@ class StreamSession(Subscriber):
             size += len(block)
             if message.position is not None and message.position > self._known_position:
                 self._known_position = message.position
+        if self._notice:
+            blocks.append(self._notice)
+            self._notice = b""
         if self._comment_due and not self.queue:
             blocks.append(self._comment())
         if self._last_words:
@@ -304,6 +308,11 @@ class StreamSession(Subscriber):
         return b"".join(blocks) if blocks else None
 
     def flush(self) -> None:
+        self._outlet.wake()
+
+    def tell_expiring(self, seconds: int) -> None:
+        """Send the event ``expiring``. It has no ``id``: what the client has heard is as before."""
+        self._notice = b'event: expiring\ndata: {"expiresIn":%d}\n\n' % seconds
         self._outlet.wake()
 
     # -- its end ----------------------------------------------------------------------------------------------------
@@ -359,7 +368,12 @@ class StreamSession(Subscriber):
     def end_revoked(self) -> None:
         if not self.ended:
             self._counters.revoked += 1
-            self.end("the credential was removed or changed")
+            self.end(CREDENTIAL_ENDED)
+
+    def end_unverified(self) -> None:
+        if not self.ended:
+            self._counters.revoked += 1
+            self.end(CREDENTIAL_UNVERIFIED, retry_ms=restart_ms(self._jitter))
 
 
 def restart_ms(jitter: Callable[[int], int] = secrets.randbelow) -> int:

@@ -18,6 +18,7 @@ from hub.families import migrations_of, whole
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, load_or_exit, print_json
 from hub.ops.settings import Settings
 from hub.storage.lock import InUseError
+from hub.terminal_text import shown
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -58,9 +59,9 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
         else:
             for finding in findings:
                 typer.secho(f"{finding.level:<8}", fg=_COLOURS[finding.level], nl=False)
-                typer.echo(f" {finding.subject}: {finding.message}")
+                typer.echo(shown(f" {finding.subject}: {finding.message}"))
                 if finding.advice:
-                    typer.echo(f"{'':9}{finding.advice}")
+                    typer.echo(shown(f"{'':9}{finding.advice}"))
         if any(finding.level is Level.PROBLEM for finding in findings):
             raise typer.Exit(FOUND)
 

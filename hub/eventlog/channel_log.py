@@ -1,6 +1,6 @@
 """The interface of the channel log, which keeps the messages of ``log`` channels by position (docs/protocol/channels.md#positions)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -107,6 +107,14 @@ class ChannelLog(Protocol):
     async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
         """Whether the log certainly has all messages of these topics after a position, although it may have deleted records of other
         topics. The topics have no wildcards.
+        """
+        ...
+
+    async def erase(self, topic: Topic, picks: Callable[[bytes], bool]) -> int:
+        """Delete the records of a topic whose data ``picks`` chooses; returns how many. The others keep their positions, and nobody is
+        told of a gap: for a person's data, which nobody is to hear any more. ``picks`` may run in another thread.
+
+        Records that are appended while it runs may be missed. Who has read a record before, still has it.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -93,6 +93,20 @@ class _Log:
             del self.kept[:cut]
         return cut
 
+    def erase(self, topic: Topic, picks: Callable[[bytes], bool]) -> int:
+        """See :meth:`hub.eventlog.channel_log.ChannelLog.erase`. What is known of the topic's positions stays true."""
+        gone = [kept for kept in self.kept if kept.topic == topic and picks(kept.record.data)]
+        if gone:
+            chosen = {kept.position for kept in gone}
+            self.kept = [kept for kept in self.kept if kept.position not in chosen]
+            self.size -= sum(kept.size for kept in gone)
+            self.names -= {(topic, kept.idempotency_key) for kept in gone}
+            known = self.topics.pop(topic)
+            left = [kept.position for kept in self.kept if kept.topic == topic]
+            if left:
+                self.topics[topic] = _OfTopic(known.before, left[-1])
+        return len(gone)
+
 
 class MemoryChannelLog:
     """It gives the same positions, order and results as the other backends (:class:`hub.eventlog.channel_log.ChannelLog`)."""
@@ -163,6 +177,10 @@ class MemoryChannelLog:
             return True
         known = log.topics.get(topic)  # a topic without a record may have had some that were deleted
         return known is not None and known.before <= after
+
+    async def erase(self, topic: Topic, picks: Callable[[bytes], bool]) -> int:
+        """See :meth:`ChannelLog.erase`."""
+        return self._log(topic.tenant).erase(topic, picks)
 
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -235,6 +235,29 @@ class RedisChannelLog:
         except (RedisUnavailableError, RedisRefusedError) as error:
             raise EventLogError(str(error)) from error
         return False
+
+    async def erase(self, topic: Topic, picks: Callable[[bytes], bool]) -> int:
+        """See :meth:`ChannelLog.erase`. The whole log of the tenant is read, in pages: Redis does not find records by their topic."""
+        names = self._of(topic.tenant)
+        erased, after, more = 0, 0, True
+        while more:
+            page = await self.page(topic.tenant, after)
+            chosen = [
+                each.position
+                for each in page.records
+                if each.header.topic(topic.tenant) == topic and picks(each.body[each.header.extra_bytes :])
+            ]
+            if chosen:
+                try:
+                    erased += await self._servers.of(names.meta).run(
+                        self._scripts.erase,
+                        [names.meta, names.stream],
+                        lambda _, positions=chosen: positions,  # type: ignore[misc]
+                    )
+                except (RedisUnavailableError, RedisRefusedError) as error:
+                    raise EventLogError(str(error)) from error
+            after, more = page.end_position, page.more
+        return erased
 
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`. Every node does this for all tenants whose logs it knows."""

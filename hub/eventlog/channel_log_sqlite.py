@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hub.core.message import Topic
@@ -12,6 +12,9 @@ from hub.eventlog.sqlite_file import SqliteFile
 from hub.storage.schema import Schema
 
 FILE_NAME = "channels.db"
+
+ERASE_PIECE = 500
+"""Records that one transaction looks at when a person's are erased. Appends run between two of them."""
 
 TRIM_PIECE = 2000
 """Records that one transaction deletes at most. Appends run between two of them."""
@@ -177,6 +180,36 @@ class SqliteChannelLog:
             if not rows or rows[0][0] > after:
                 return False
         return True
+
+    async def erase(self, topic: Topic, picks: Callable[[bytes], bool]) -> int:
+        """See :meth:`ChannelLog.erase`."""
+        erased = 0
+        after: int | None = 0
+        while after is not None:
+            count, after = await self._erase(topic, picks, after)
+            erased += count
+        return erased
+
+    async def _erase(self, topic: Topic, picks: Callable[[bytes], bool], after: int) -> tuple[int, int | None]:
+        """Look at the next records of a topic. Returns how many were deleted, and the position of the last one; None: there are no more."""
+
+        def delete(connection: sqlite3.Connection) -> tuple[int, int | None]:
+            log = self._id(connection, topic.tenant)
+            rows = connection.execute(
+                "SELECT position, data, length(data) + length(extra) FROM records WHERE log = ? AND channel = ? AND audience = ?"
+                " AND position > ? ORDER BY position LIMIT ?",
+                (log, topic.channel, topic.audience, after, ERASE_PIECE),
+            ).fetchall()
+            gone = [(position, size) for position, data, size in rows if picks(data)]
+            if gone:
+                connection.executemany("DELETE FROM records WHERE log = ? AND position = ?", [(log, position) for position, _ in gone])
+                connection.execute(
+                    "UPDATE logs SET messages = messages - ?, bytes = bytes - ? WHERE id = ?",
+                    (len(gone), sum(size for _, size in gone), log),
+                )
+            return len(gone), rows[-1][0] if len(rows) == ERASE_PIECE else None
+
+        return await self.file.write(delete)
 
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""

@@ -18,6 +18,7 @@ from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
+from hub.storage.private_folder import make_private
 from hub.storage.schema import SQLITE, Schema, UnknownVersionError, Version, upgrade
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
 from hub.storage.upgrade_copy import copy_before_upgrade
@@ -53,7 +54,7 @@ class SqliteFile(LogDatabase[sqlite3.Connection]):
         """
         self.path = path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             # lock before the file is opened: closing the file again would release the locks that another object of this process has on it
             held = lock(path)
         except InUseError as error:

@@ -1,12 +1,11 @@
 """The REST application: it combines the routers of all parts, CORS, the answers to exceptions and ``/openapi.json``."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hub import __version__
 from hub.core.limits import Limits
 from hub.http.assets import Asset
+from hub.http.cors_rest import CrossOriginAnswers, PageHeaders
 from hub.http.error_table import ErrorTable
 from hub.http.fast_routes import OpenRoute
 from hub.http.handlers import install
@@ -27,23 +27,6 @@ from hub.security.gate import Gate
 from hub.security.origin import header
 
 TITLE: Final = "CX Event Hub"
-
-CORS_HEADERS: Final = (
-    "Authorization",
-    "Content-Type",
-    "Last-Event-ID",
-    "traceparent",
-    "X-Api-Key",
-    "X-B3-SpanId",
-    "X-B3-SnapId",
-    "X-B3-TraceId",
-    "X-Gws-Unstable",
-    "X-Request-Id",
-    "X-Requested-With",
-)
-"""Request headers that pages of other origins may send (docs/protocol/rest.md#headers-of-other-origins; one of them is spelt as in the Java
-library).
-"""
 
 _DESCRIPTION: Final = (
     "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
@@ -59,6 +42,9 @@ def create_app(
     routes: Sequence[BaseRoute] = (),
     limits: Limits | None = None,
     errors: ErrorTable | None = None,
+    any_origin: Collection[str] = (),
+    no_origin: Collection[str] = (),
+    page_headers: Mapping[str, PageHeaders] | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """Make the REST application. ``app.state.open_routes`` holds the routes that need no credential.
@@ -72,6 +58,9 @@ def create_app(
         routes: plain routes for pages and files. They come after the routers, so that they cannot hide the API.
         limits: the limits of requests; ``app.state.limits``.
         errors: the answers to exceptions, complete before this call; ``app.state.errors``.
+        any_origin: paths that pages of any origin may call, without credentials of the browser.
+        no_origin: paths that no page of another origin may read, whoever registered it: those are pages themselves.
+        page_headers: headers that pages of other origins send and read below some paths, beside the usual ones.
         lifespan: starts and stops the services with the server.
     """
     app = FastAPI(
@@ -93,16 +82,10 @@ def create_app(
     app.state.errors = errors = errors or ErrorTable(limits.max_errors_told)
     install(app, errors)
     app.add_middleware(RequestTimer, metrics=metrics)
-    if gate.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(gate.allowed_origins),
-            allow_credentials=True,
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=list(CORS_HEADERS),
-            expose_headers=["X-Request-Id", "Retry-After"],
-        )
-    app.add_middleware(OriginWatch, gate=gate)  # around CORSMiddleware, which answers preflights itself
+    app.add_middleware(
+        CrossOriginAnswers, gate=gate, any_origin=frozenset(any_origin), no_origin=frozenset(no_origin), page_headers=page_headers
+    )
+    app.add_middleware(OriginWatch, gate=gate)  # around the other, which answers preflights itself
     for router in (create_router(health, metrics), *routers):
         include(app, router)
     document = OpenApiDocument(app)
@@ -119,16 +102,6 @@ def create_app(
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
-
-
-def compile_routes(app: FastAPI) -> None:
-    """Make FastAPI build the validators, serializers and handlers of all operations now, not at the first request to each router.
-
-    Together this takes a quarter of a second, so it is done before the port opens.
-    """
-    nowhere: Scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": [], "query_string": b""}
-    for route in app.router.routes:
-        route.matches(nowhere)
 
 
 class OpenApiDocument:
@@ -162,5 +135,5 @@ class OriginWatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and header(scope, b"origin") is not None:
-            self.gate.from_own_page(scope)
+            self.gate.may_call(scope)
         await self.app(scope, receive, send)

@@ -256,6 +256,12 @@ def check_members(text: bytes, max_members: int, field: str = "body") -> None:
         raise ApiError.of_field(field, f"at most {max_members} members and elements", "more", http_status=413)
 
 
+PACED: Final = "hub.paced"
+"""The key in an ASGI scope by which an application says that it bounds the pauses of a body itself. Such a body may take longer than
+``limits.body_timeout_ms``.
+"""
+
+
 async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
     """The pieces of a body, as they arrive. Every body of a request is read here.
 
@@ -267,9 +273,9 @@ async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        if piece := message.get("body", b""):
-            yield piece
         more = message.get("more_body", False)
+        if message.get("body"):
+            yield message.pop("body")  # not kept here until the next one comes: it may have 256 KiB
 
 
 async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:

@@ -1,4 +1,6 @@
-"""Cross-origin requests of browsers (Fetch standard, section 3.2): only pages of this hub and of allowed origins may read answers."""
+"""Cross-origin requests of browsers (Fetch standard, section 3.2): only pages of this hub, of allowed origins and of those of clients may
+read answers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ class CrossOrigin:
 
     def __init__(self, gate: Gate, scope: Scope) -> None:
         origin = header(scope, b"origin")
-        self.allowed = origin is not None and gate.from_own_page(scope)
+        self.allowed = origin is not None and gate.may_call(scope)
         """Whether the request comes from a page that may read the answer."""
         self.headers: Headers = [] if origin is None else [(b"vary", b"origin")]
         if origin is not None and self.allowed:

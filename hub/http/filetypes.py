@@ -9,15 +9,15 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Iterable
+from typing import BinaryIO, Final
 
 from hub.core.field_error import FieldError
 
 TEXT: Final = "text/plain"
 UNKNOWN: Final = "application/octet-stream"
 ZIP: Final = "application/zip"
-_OLE: Final = "application/x-ole-storage"
+OLE: Final = "application/x-ole-storage"
 
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -28,7 +28,7 @@ _SIGNATURES: Final = (
     (b"MM\x00*", "image/tiff"),
     (b"%PDF-", "application/pdf"),
     (b"{\\rtf", "application/rtf"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _OLE),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", OLE),
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),
     (b"\x1f\x8b\x08", "application/gzip"),
@@ -85,10 +85,15 @@ _OLE_STREAMS: Final = (
     ("__substg1.0_", "application/vnd.ms-outlook"),
 )
 _OLE_MACROS: Final = "_VBA_PROJECT".encode("utf-16-le")
+OLE_MARKERS: Final = (_OLE_MACROS, *(stream.encode("utf-16-le") for stream, _ in _OLE_STREAMS))
+"""What tells the types of OLE files apart, wherever it stands in them."""
 
-_BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+"""A byte that text never has."""
+
+# a comment ends at the first end that it has, and is never divided in another way: what follows it may take a time that doubles with each
 _PAGE: Final = re.compile(
-    rb"(?:<!--.*?-->|[\s\x0c])*<(?:!doctype\s+html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|meta|img|form|object"
+    rb"(?>(?><!--(?:-?>|.*?-->))|\s)*+<(?:!doctype\s+html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|meta|img|form|object"
     rb"|embed|base|link)(?=[\s>/])",
     re.IGNORECASE | re.DOTALL,
 )
@@ -101,7 +106,7 @@ _CSV_NAMES: Final = frozenset({"application/csv", "application/x-csv", "text/com
 _UTF_16: Final = {"utf-16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "unicode": "utf-16-le"}
 """Charsets whose text contains bytes that text in other charsets never has; with Python's names for them."""
 
-_LOOK: Final = 4096
+LOOK: Final = 4096
 """Bytes at the beginning of a file in which the signs of a page are searched."""
 
 TEXT_TYPES: Final = frozenset(
@@ -117,6 +122,30 @@ TEXT_TYPES: Final = frozenset(
     }
 )
 """Types of text without a signature: for these the sender's declaration decides."""
+
+_CHARSETS: Final = frozenset(
+    {
+        "big5",
+        "euc-jp",
+        "euc-kr",
+        "gb18030",
+        "gbk",
+        "iso-8859-1",
+        "iso-8859-2",
+        "iso-8859-15",
+        "koi8-r",
+        "shift_jis",
+        "us-ascii",
+        "utf-16",
+        "utf-16be",
+        "utf-16le",
+        "utf-8",
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+    }
+)
+"""Charsets of text that are told to those who read it."""
 
 _OTHER_NAMES: Final = {
     "application/x-gzip": "application/gzip",
@@ -167,21 +196,36 @@ def sniff(content: bytes, charset: str | None = None) -> str:
     """The type of a file, by its content alone. :data:`TEXT` for text without a more specific type, :data:`UNKNOWN` for other content.
     ``charset`` is the one that its sender declares.
     """
-    for signature, kind in _SIGNATURES:
-        if content.startswith(signature):
-            if kind is ZIP:
-                return _in_zip(content)
-            return _in_ole(content) if kind is _OLE else kind
-    if content.startswith(b"RIFF"):
-        return _RIFF.get(content[8:12], UNKNOWN)
-    if content[4:8] == b"ftyp":
-        return _BRANDS.get(content[8:12], "video/mp4")
-    if content.startswith(b"BM") and int.from_bytes(content[2:6], "little") == len(content):
-        return "image/bmp"
+    kind = of_head(content, len(content))
+    if kind == ZIP:
+        return in_zip(io.BytesIO(content), content)
+    if kind == OLE:
+        return in_ole(marker for marker in OLE_MARKERS if marker in content)
+    if kind is not None:
+        return kind
     text = _utf_16(content, charset) or content
     if not _is_text(text):
-        return _PROGRAM if content.startswith(b"MZ") else UNKNOWN
-    return _of_text(text)
+        return of_binary(content)
+    return of_text(text)
+
+
+def of_head(head: bytes, size: int) -> str | None:
+    """The type of a file of ``size`` bytes by its first ones. :data:`ZIP` and :data:`OLE` stand for many types; None: text, or unknown."""
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head.startswith(b"RIFF"):
+        return _RIFF.get(head[8:12], UNKNOWN)
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if head.startswith(b"BM") and int.from_bytes(head[2:6], "little") == size:
+        return "image/bmp"
+    return None
+
+
+def of_binary(head: bytes) -> str:
+    """The type of a file without a signature that is no text."""
+    return _PROGRAM if head.startswith(b"MZ") else UNKNOWN
 
 
 def check_file(content: bytes, *, filename: str, declared: str | None, allowed: Collection[str]) -> str:
@@ -190,12 +234,29 @@ def check_file(content: bytes, *, filename: str, declared: str | None, allowed: 
     Raises:
         FileTypeError: the type is not allowed, the declared type is wrong, or the name is that of a program or a page.
     """
+    check_name(filename, allowed)
+    return check_kind(sniff(content, charset_of(declared)), filename=filename, declared=declared, allowed=allowed)
+
+
+def check_name(filename: str, allowed: Collection[str]) -> None:
+    """Check that no program of the receiver runs a file of this name, or shows it as a page.
+
+    Raises:
+        FileTypeError: one would.
+    """
     extension = filename.rpartition(".")[2].lower() if "." in filename else ""
     if extension in RUNNABLE or (extension in PAGES and not _within(PAGES[extension], allowed)):
         raise FileTypeError("filename", "a name that nothing runs or shows as a page", f"one that ends in .{extension}")
-    said, _, parameters = (declared or "").partition(";")
-    said = said.strip().lower()
-    kind = sniff(content, _charset(parameters))
+
+
+def check_kind(kind: str, *, filename: str, declared: str | None, allowed: Collection[str]) -> str:
+    """As :func:`check_file`, for a file whose content is of the type ``kind`` (:func:`sniff`) and whose name was checked.
+
+    Raises:
+        FileTypeError: the type is not allowed, or the declared type is wrong.
+    """
+    extension = filename.rpartition(".")[2].lower() if "." in filename else ""
+    said = (declared or "").partition(";")[0].strip().lower()
     if kind == TEXT and (said in _CSV_NAMES or (said == _EXCEL and extension == "csv")):
         kind = "text/csv"
     elif kind == TEXT and said in TEXT_TYPES:
@@ -207,6 +268,15 @@ def check_file(content: bytes, *, filename: str, declared: str | None, allowed: 
     return kind
 
 
+def served_type(kind: str, declared: str | None) -> str:
+    """The ``Content-Type`` with which a file of the type ``kind`` is given to others: nothing of what its sender declared but the charset
+    of a text, if it is a known one. A browser divides a type at its commas, and the last part decides (WHATWG's Fetch Standard, "extract a
+    MIME type").
+    """
+    charset = charset_of(declared)
+    return f"{kind};charset={charset}" if kind in TEXT_TYPES and charset in _CHARSETS else kind
+
+
 def _within(kind: str, allowed: Collection[str]) -> bool:
     return any(kind == each or (each.endswith("/*") and kind.startswith(each[:-1])) for each in allowed)
 
@@ -216,17 +286,23 @@ def _alike(said: str, kind: str) -> bool:
     return _OTHER_NAMES.get(said) == kind
 
 
-def _charset(parameters: str) -> str | None:
-    for parameter in parameters.split(";"):
+def charset_of(declared: str | None) -> str | None:
+    """The charset that a declared type names."""
+    for parameter in (declared or "").split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
             return value.strip().strip('"').lower()
     return None
 
 
+def utf_16_of(head: bytes, charset: str | None) -> str | None:
+    """Python's name of the UTF-16 that a file is in, by its byte order mark or its declared charset; None: in none."""
+    return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else _UTF_16.get(charset or "")
+
+
 def _utf_16(content: bytes, charset: str | None) -> bytes | None:
-    """Text in UTF-16, by its byte order mark or its declared charset, converted to UTF-8; None for other content."""
-    codec = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else _UTF_16.get(charset or "")
+    """Text in UTF-16, converted to UTF-8; None for other content."""
+    codec = utf_16_of(content, charset)
     if codec is None:
         return None
     try:
@@ -239,7 +315,7 @@ def _is_text(content: bytes) -> bool:
     """Whether the content is text, in UTF-8 or in an older charset that contains ASCII, such as windows-1252 or Shift-JIS. Other content
     has bytes that text never has (MIME Sniffing Standard section 7.1, "binary data byte"), nearly always among its first bytes.
     """
-    if _BINARY.search(content):
+    if BINARY.search(content):
         return False
     try:
         content.decode()
@@ -249,8 +325,9 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def _of_text(content: bytes) -> str:
-    head = content[:_LOOK]
+def of_text(content: bytes) -> str:
+    """The type of a text, in UTF-8, by its first bytes."""
+    head = content[:LOOK]
     head = head.removeprefix(b"\xef\xbb\xbf")
     if head.startswith(b"#!"):
         return "text/x-shellscript"
@@ -261,10 +338,10 @@ def _of_text(content: bytes) -> str:
     return "application/xml" if head.lstrip()[:5].lower() == b"<?xml" else TEXT
 
 
-def _in_zip(content: bytes) -> str:
-    """The type of a ZIP archive, by the names of its members. Nothing is unpacked."""
+def in_zip(file: BinaryIO, head: bytes) -> str:
+    """The type of a ZIP archive, by the names of its members. Nothing is unpacked. ``head`` are its first bytes."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OverflowError):
         return ZIP
@@ -275,12 +352,14 @@ def _in_zip(content: bytes) -> str:
     if "META-INF/MANIFEST.MF" in names:
         return "application/java-archive"
     # the first member of an OpenDocument file holds its type, uncompressed (OpenDocument 1.2, part 3, section 3.3)
-    if names and names[0] == "mimetype" and (found := _OPEN_DOCUMENT.search(content[:128])):
+    if names and names[0] == "mimetype" and (found := _OPEN_DOCUMENT.search(head[:128])):
         return found[0].decode()
     return ZIP
 
 
-def _in_ole(content: bytes) -> str:
-    if _OLE_MACROS in content:
+def in_ole(markers: Iterable[bytes]) -> str:
+    """The type of an OLE file, by those of :data:`OLE_MARKERS` that are in it."""
+    found = set(markers)
+    if _OLE_MACROS in found:
         return MACROS
-    return next((kind for stream, kind in _OLE_STREAMS if stream.encode("utf-16-le") in content), _OLE)
+    return next((kind for stream, kind in _OLE_STREAMS if stream.encode("utf-16-le") in found), OLE)

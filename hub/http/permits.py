@@ -4,13 +4,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Security
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
-from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from hub.core.decision import Reason
 from hub.core.principal import Action, Principal
 from hub.http.errors import ApiError
 from hub.security.cookies import SIGN_IN_COOKIE
@@ -58,29 +56,44 @@ async def identify(gate: Gate, scope: Scope) -> Principal:
     try:
         caller = await gate.identify(scope)
     except StorageError:
-        _log.exception("a caller could not be identified")
-        message = "credentials cannot be looked up now: the database does not answer"
-        raise ApiError(503, message, headers={"Retry-After": "1"}) from None
+        raise lookup_failed() from None
     if caller.principal is None:
         assert caller.failure is not None
         raise refusal(caller.failure)
     return caller.principal
 
 
+def lookup_failed() -> ApiError:
+    """Log the error that is being handled, and return the answer 503 to a caller who cannot be looked up."""
+    _log.exception("a caller could not be identified")
+    return ApiError(503, "credentials cannot be looked up now: the database does not answer", headers={"Retry-After": "1"})
+
+
+def identified(scope: Scope, principal: Principal) -> None:
+    """Keep who sent a request, so that the operation's dependencies do not identify the caller once more."""
+    scope[_CALLER] = principal
+
+
 async def permit(gate: Gate, scope: Scope, operation: str) -> Principal:
-    """Identify the caller of a request, and check that the caller may do ``operation``.
+    """Identify the caller of a request, unless that is done (:func:`identified`), and check that the caller may do ``operation``.
 
     Raises:
         ApiError: the caller is not known or may not do it: see :func:`requires`.
     """
-    principal = await identify(gate, scope)
+    known: Principal | None = scope.get(_CALLER)
+    principal = known if known is not None else await identify(gate, scope)
     await _allow(gate, principal, operation)
     return principal
 
 
 async def _allow(gate: Gate, principal: Principal, operation: str) -> None:
-    if not await gate.allows(principal, Action.CALL, operation):
-        raise ApiError(403, f"this credential may not {gate.summary_of(operation)}", detail={"operation": operation})
+    decision = await gate.decisions.decide(principal, Action.CALL, operation)
+    if decision.allowed:
+        return
+    message = f"this credential may not {gate.decisions.summary_of(operation)}"
+    # RFC 6750 section 3.1
+    headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'} if decision.reason is Reason.OUT_OF_SCOPE else None
+    raise ApiError(403, message, detail={"operation": operation, "reason": decision.reason.value}, headers=headers)
 
 
 async def _identify(
@@ -119,7 +132,7 @@ async def permit_before_body(request: Request, dependencies: Iterable[Any]) -> N
     for each in dependencies:
         if each is _identify or isinstance(each, Permission):
             principal = await _identify(request)
-            request.scope[_CALLER] = principal
+            identified(request.scope, principal)
             if isinstance(each, Permission):
                 await _allow(request.app.state.gate, principal, each.operation)
 
@@ -140,22 +153,3 @@ def requires(operation: str) -> Any:
 def authenticated() -> Any:
     """A dependency that yields the :class:`Principal` of any caller with a valid credential."""
     return Depends(_identify)
-
-
-def operations_asked(routers: Iterable[APIRouter]) -> set[str]:
-    """The operations that the routes of these routers require."""
-    found: set[str] = set()
-    waiting: list[BaseRoute] = [route for router in routers for route in router.routes]
-    while waiting:
-        route = waiting.pop()
-        inner = getattr(route, "original_router", None)  # FastAPI keeps an included router as one route
-        if isinstance(inner, APIRouter):
-            waiting += inner.routes
-        elif isinstance(route, APIRoute):
-            found |= _operations_of(route.dependant)
-    return found
-
-
-def _operations_of(dependant: Dependant) -> set[str]:
-    own = {dependant.call.operation} if isinstance(dependant.call, Permission) else set()
-    return own.union(*(_operations_of(inner) for inner in dependant.dependencies))

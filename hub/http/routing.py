@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Router
+from starlette.routing import BaseRoute, Match, Router, compile_path
 from starlette.types import Message, Receive, Scope, Send
 
 from hub.core.json_validation import BadJsonError, check_nul, guard
@@ -19,7 +22,7 @@ from hub.core.limits import Limits
 from hub.http.body import bounded, check_announced, check_members, limit_of, read_body
 from hub.http.errors import ApiError
 from hub.http.openapi import operation_id
-from hub.http.permits import permit_before_body
+from hub.http.permits import Permission, permit_before_body
 from hub.http.responses import EnvelopeResponse
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -31,9 +34,60 @@ class HubRoute(APIRoute):
     """An operation of the REST API. FastAPI reads and parses a body before it runs the dependencies. This class checks the caller first,
     then reads the body up to the operation's limit, and limits its members, so that validation does not block the event loop for long.
 
+    FastAPI analyses the signature of an operation, and makes validators of it, as soon as the route exists: a third of the start of a hub,
+    for some hundred operations of which most hubs are asked for few. Here that is done when the operation is first called, in a thread, or
+    when something is asked for that only the analysis gives, as ``/openapi.json`` does. What is wrong with a route shows no sooner, but an
+    operation that no family has (:func:`operations_asked`): ``tests/test_who_may.py`` asks for every route.
+
     If a family has its own route class, that class derives from this one. It looks up exceptions in ``app.state.errors``, and may answer in
     its own form.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:
+        """As FastAPI's own: see :class:`fastapi.routing.APIRoute`."""
+        self.path = path
+        self.endpoint = endpoint
+        self.methods = {method.upper() for method in arguments.get("methods") or ("GET",)}
+        self.openapi_extra = arguments.get("openapi_extra")
+        self._arguments = arguments
+        self._analysing = asyncio.Lock()
+
+    @property
+    def analysed(self) -> bool:
+        """Whether FastAPI knows already what the operation takes."""
+        return "_arguments" not in vars(self)
+
+    def _analyse(self) -> None:
+        # two threads may be at it, one of them for /openapi.json: both do the same, and what one has found stays while the other looks
+        if (arguments := vars(self).get("_arguments")) is not None:
+            super().__init__(self.path, self.endpoint, **arguments)
+            vars(self).pop("_arguments", None)
+
+    def __getattr__(self, name: str) -> Any:
+        if self.analysed or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+        self._analyse()
+        return getattr(self, name)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.analysed:
+            async with self._analysing:  # of the calls that come meanwhile, none has it done again
+                if not self.analysed:
+                    await asyncio.to_thread(self._analyse)
+        await super().handle(scope, receive, send)
+
+    @cached_property
+    def _lead(self) -> str:
+        """How every path of this operation begins."""
+        return self.path.partition("{")[0]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # the router asks each operation in turn: by the framework's regular expression that is half a millisecond for a hundred of them
+        if not scope["path"].startswith(self._lead) and not scope.get("root_path"):
+            return Match.NONE, {}
+        if "path_regex" not in vars(self):
+            self.path_regex, self.path_format, self.param_convertors = compile_path(self.path)
+        return super().matches(scope)
 
     @property
     def openapi_extra(self) -> dict[str, Any] | None:
@@ -70,7 +124,7 @@ class HubRoute(APIRoute):
             receive = bounded(request.receive, limit)
             if parsed:
                 body = _checked(request, await read_body(Request(request.scope, receive), limit), limits)
-                receive = _replayed(body, receive)
+                receive = replayed(body, receive)
             return await handle(Request(request.scope, receive))
 
         return answer
@@ -142,6 +196,42 @@ def include(app: FastAPI, router: APIRouter) -> None:
         app.include_router(router)
 
 
+def operations_asked(routers: Iterable[APIRouter]) -> set[str]:
+    """The operations that the routes of these routers require. Only signatures are read for it, in a tenth of a millisecond each: no
+    operation is analysed (:class:`HubRoute`).
+
+    Raises:
+        NameError: an annotation names nothing that its module has.
+    """
+    found: set[str] = set()
+    waiting: list[BaseRoute] = [route for router in routers for route in router.routes]
+    while waiting:
+        route = waiting.pop()
+        inner = vars(route).get("original_router")  # FastAPI keeps an included router as one route
+        if isinstance(inner, APIRouter):
+            waiting += inner.routes
+        elif isinstance(route, APIRoute):
+            arguments = vars(route).get("_arguments")
+            found |= _required((arguments or vars(route)).get("dependencies") or ()) | _required(_dependencies(route.endpoint))
+    return found
+
+
+def _required(dependencies: Iterable[object]) -> set[str]:
+    """The operations that dependencies require, and those that they depend on."""
+    found: set[str] = set()
+    for each in dependencies:
+        if isinstance(each, params.Depends) and each.dependency is not None:
+            found |= {each.dependency.operation} if isinstance(each.dependency, Permission) else _required(_dependencies(each.dependency))
+    return found
+
+
+def _dependencies(call: Callable[..., Any]) -> Iterator[object]:
+    """What stands where a parameter of a call has its dependency: its default, and in ``Annotated`` beside its type."""
+    for each in inspect.signature(call, eval_str=True).parameters.values():
+        yield each.default
+        yield from getattr(each.annotation, "__metadata__", ())
+
+
 def _dependants(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for each in dependant.dependencies:
@@ -194,7 +284,7 @@ def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
     return text
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """A ``receive`` that returns the body that was read, then the messages after it."""
     read = False
 

@@ -11,13 +11,13 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.http.error_table import ErrorTable
+from hub.http.errors import ApiError
 from hub.http.method import asked_method
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _B3_TRACE_ID = re.compile(rb"(?:[0-9a-fA-F]{16}){1,2}")
-
-_ERROR_BODY = b'{"status":{"code":500,"message":"Internal Server Error"}}'
 
 _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """Routes that balancers and Prometheus ask every second or so: at ``info`` their lines would hide those of clients."""
@@ -48,10 +48,12 @@ def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 class Tracing:
     """Plain ASGI around the REST application. Bayeux, `/ws` and `/events` are not traced: a held connect can take minutes."""
 
-    __slots__ = ("_app",)
+    __slots__ = ("_app", "_errors")
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, errors: ErrorTable | None = None) -> None:
+        """``errors``: the forms of errors."""
         self._app = app
+        self._errors = errors or ErrorTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,14 +78,16 @@ class Tracing:
                 # logged here and not raised again: the server would log it a second time, without the request id
                 _log.exception("request_failed", method=scope["method"], path=_route(scope))
                 if not status:
-                    await _send_error(send_with_id)
+                    await self._errors.respond(scope, ApiError(500, "Internal Server Error"))(scope, receive, send_with_id)
             finally:
                 access(scope, status, time.perf_counter() - began)
 
 
-def access(scope: Scope, status: int, seconds: float) -> None:
-    """Write the access log line of a request; ``status`` 0: it was not answered. That of a probe has the level ``debug``."""
-    route = _route(scope)
+def access(scope: Scope, status: int, seconds: float, route: str | None = None) -> None:
+    """Write the access log line of a request; ``status`` 0: it was not answered. That of a probe has the level ``debug``. ``route``
+    stands for the path where the scope has no route.
+    """
+    route = route or _route(scope)
     write = _access.debug if route in _PROBES else _access.info
     write("request", method=asked_method(scope), path=route, status=status, ms=round(seconds * 1000, 1))
 
@@ -91,9 +95,3 @@ def access(scope: Scope, status: int, seconds: float) -> None:
 def _route(scope: Scope) -> str:
     """The template of the request's route, so that no id or secret in a path is logged; ``-`` if there is no route."""
     return getattr(scope.get("route"), "path", "-")
-
-
-async def _send_error(send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_ERROR_BODY)).encode("ascii"))]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": _ERROR_BODY})

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 import typer
-from rich.console import Console
 
 from hub.ops.reference import reference, render
 from hub.ops.settings import DEFAULT_FILE, Settings, SettingsError, load, model_of
 from hub.ops.usable import check_usable
+from hub.terminal import Console
+from hub.terminal_text import shown
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -25,6 +26,9 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help=
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database-url", metavar="URL", help="postgresql://... or sqlite:///...; else hub.db in the data folder.")
 ]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -32,7 +36,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, for scripts."""
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(shown(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()))
 
 
 def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: dict[str, Any]) -> Settings:

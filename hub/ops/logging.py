@@ -9,12 +9,11 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.types import Processor
 
+from hub.core.secret_names import HIDDEN, names_secret
 from hub.ops.repeats import Repeats
 from hub.ops.settings import Settings
+from hub.terminal_text import shown
 
-MASK: Final = "[hidden]"
-
-_SECRET_KEYS: Final = re.compile(r"(?i)(^|_)(token|secret|password|passwd|authorization|cookie|api_?key|ticket|credential)s?$")
 _SECRET_TEXT: Final = re.compile(
     r"""(?ix)
     (?: hub[tk]_ [A-Za-z0-9_-]{16,} )                             # a token or key of the hub
@@ -44,29 +43,41 @@ _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyn
 def mask(value: Any) -> Any:
     """The value with its secrets masked, at any depth."""
     if isinstance(value, str):
-        return _CLIENT_ID.sub(r"\1...", _SECRET_TEXT.sub(MASK, value))
+        return _CLIENT_ID.sub(r"\1...", _SECRET_TEXT.sub(HIDDEN, value))
     if isinstance(value, bytes):
         return mask(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, dict):
-        return {key: MASK if _is_secret(key) and inner else mask(inner) for key, inner in value.items()}
+        return {key: HIDDEN if names_secret(key) and inner else mask(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [mask(inner) for inner in value]
     return value
 
 
-def _is_secret(key: object) -> bool:
-    return isinstance(key, str) and _SECRET_KEYS.search(key.replace("-", "_")) is not None
-
-
 def _mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        event[key] = MASK if _is_secret(key) and value else mask(value)
+        event[key] = HIDDEN if names_secret(key) and value else mask(value)
     return event
 
 
 def _format_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Turn ``exc_info`` into text before the secrets are masked: the last line of a traceback often quotes a received value."""
     return structlog.processors.format_exc_info(structlog.get_logger(), "", event)
+
+
+def _show_texts(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep what a client sent from the terminal that shows the records, for a renderer that prints texts as they are."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = shown(value)
+    return event
+
+
+def _json(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+    """Render a record as JSON, whose text a terminal may show."""
+    return shown(str(_render_json(logger, name, event)))
+
+
+_render_json: Final = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
 class _Numbered:
@@ -140,17 +151,18 @@ def set_up(
         structlog.stdlib.ExtraAdder(),
         _format_exception,
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="time")
-        if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    renderer: Processor = structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="time") if console else _json
     if worker is not None:
         shared.append(_Numbered(worker))
         renderer = _Shortened(renderer)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _mask_event, renderer],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _mask_event,
+            *([_show_texts] if console else []),
+            renderer,
+        ],
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)

@@ -1,6 +1,7 @@
 """Makes the reference of the settings from their descriptions, and prints the current settings as TOML."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -9,10 +10,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from hub.core.limits import Limits
+from hub.core.secret_names import url_without_secrets
 from hub.ops.logging import mask
 from hub.ops.settings import CLIENT_VARIABLES, ENV_DELIMITER, ENV_PREFIX, LIMITS_SECTION, Settings
 
 HIDDEN: Final = "********"
+
+_KEY: Final = re.compile(r"(?i)(key|token|secret|password)$")
+"""The ends of names of options, such as those of object stores, whose values are not shown."""
+
+_WITH_QUERY: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^?]*\?")
 
 
 def sections(model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
@@ -84,7 +91,25 @@ def reference(model: type[Settings] = Settings) -> str:
             variable = ENV_PREFIX + ENV_DELIMITER.join([*(name.split(".") if name else ()), key]).upper()
             meaning = (field.description or "").replace("|", "\\|")
             lines.append(f"| `{key}` | `{variable}` | {_type(field.annotation)} | {_default(field)} | {meaning} |")
+        for key, field in section.model_fields.items():
+            if (entry := _entry(field)) is not None:
+                lines += _entries(f"{name}.{key}" if name else key, entry)
     return "\n".join(lines) + "\n"
+
+
+def _entry(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of the entries of a list of tables; None for any other setting."""
+    parts = [part for part in get_args(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+    return parts[0] if parts and get_origin(field.annotation) in (tuple, list) else None
+
+
+def _entries(name: str, entry: type[BaseModel]) -> Iterator[str]:
+    """The reference of what an entry of a list of tables has."""
+    summary = (entry.__doc__ or "").strip().replace("``", "`")
+    yield from ("", f"### `[[{name}]]`", "", summary, "", "| key | type | default | meaning |", "|---|---|---|---|")
+    for key, field in entry.model_fields.items():
+        meaning = (field.description or "").replace("|", "\\|")
+        yield f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {meaning} |"
 
 
 def _type(annotation: Any) -> str:
@@ -129,6 +154,10 @@ def _toml(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, tuple | list | set | frozenset):
         return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, BaseModel):
+        return _toml({key: inner for key, inner in value if inner is not None})
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{json.dumps(str(key))} = {_toml(inner)}' for key, inner in value.items())} }}"
-    return json.dumps(mask(str(value)), ensure_ascii=False)
+        shown = {key: HIDDEN if isinstance(inner, str) and _KEY.search(str(key)) else inner for key, inner in value.items()}
+        return f"{{ {', '.join(f'{json.dumps(str(key))} = {_toml(inner)}' for key, inner in shown.items())} }}"
+    text = mask(str(value))
+    return json.dumps(url_without_secrets(text) if _WITH_QUERY.match(text) else text, ensure_ascii=False)

@@ -9,8 +9,9 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -31,12 +32,16 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hub.administration.settings import AdministrationSettings
+from hub.audit.settings import AuditSettings
 from hub.cluster.settings import ClusterSettings, OwnershipSettings, check_listen, check_url
-from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
-from hub.eventlog.channel_log import Retention
-from hub.ops.environment import EnvironmentSource, split_list
+from hub.core.secret_names import url_without_secrets
+from hub.objects.settings import ObjectsSettings
+from hub.ops.channel_settings import PresenceSettings, ReplaySettings, split_value
+from hub.ops.environment import EnvironmentSource
 from hub.ops.readiness import ReadinessSettings
+from hub.ops.tls import TlsSettings
 from hub.outbox.settings import OutboxSettings
 from hub.storage.interface import Patience
 from hub.storage.url import DatabaseUrl, sqlite_url
@@ -50,12 +55,6 @@ CLIENT_VARIABLES: Final = frozenset({"HUB_URL", "HUB_TOKEN", "HUB_API_KEY"})
 """Environment variables of the client commands, which are not settings of the server."""
 
 TEST_PREFIX: Final = "HUB_TEST_"
-
-NO_LOG_OF_YOURS: Final = ("/meta", "/service", "/statistics", "/nexus", "/hub")
-"""Channels whose delivery class the server sets."""
-
-NOT_WATCHED: Final = ("/meta", "/service", "/hub")
-"""Channels whose joins and leaves are never published: the server's own channels, and channels without subscribers."""
 
 _HOST: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
@@ -105,11 +104,6 @@ class _AsLimits:
             lambda section: Limits(**section.model_dump()), handler.generate_schema(LIMITS_SECTION)
         )
         return core_schema.no_info_before_validator_function(lambda value: asdict(value) if isinstance(value, Limits) else value, validate)
-
-
-def _split(value: object) -> object:
-    """Make a list of a text such as ``a, b`` of a flag or a file, as in the environment."""
-    return split_list(value) if isinstance(value, str) else value
 
 
 def _origin(value: str) -> str:
@@ -165,73 +159,6 @@ def _long_enough(value: object) -> object:
     if isinstance(value, str) and len(value) < SHORTEST_SECRET:
         raise ValueError(f"expected at least {SHORTEST_SECRET} characters")
     return value
-
-
-def _patterns_outside(trees: Sequence[str]) -> Callable[[object], object]:
-    """A check of a list of channels and patterns: none may overlap these trees, except ``/**``, which later leaves the trees out."""
-
-    def check(value: object) -> object:
-        split = _split(value)
-        if not isinstance(split, list | tuple) or not all(isinstance(item, str) for item in split):
-            return split
-        for item in split:
-            try:
-                check_pattern(item)
-            except InvalidChannelError as error:
-                raise ValueError(str(error)) from None
-            if any(overlaps(item, f"{tree}/**") or item == tree for tree in trees) and item != "/**":
-                raise ValueError(f"expected channels outside {', '.join(trees)}, got {item}")
-        return tuple(split)
-
-    return check
-
-
-class ReplaySettings(BaseModel):
-    """The log of channels whose messages are kept for a while, so that clients that come back get what they missed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    channels: Annotated[tuple[str, ...], BeforeValidator(_patterns_outside(NO_LOG_OF_YOURS))] = Field(
-        default=(),
-        description="Channels and patterns of your own that are kept, such as `/orders/**`; in the environment separated by commas. "
-        "The hub's own log channels are kept in any case.",
-    )
-    store: Literal["sqlite", "memory"] = Field(
-        default="sqlite",
-        description="Where messages are kept: `sqlite` is `channels.db` in `data_dir`, `memory` forgets with the process. With `redis_url` "
-        "it is Redis.",
-    )
-    max_messages: int = Field(default=100_000, ge=1, description="Messages that are kept for each tenant, the newest ones.")
-    max_age_s: int = Field(default=24 * 3600, ge=1, description="Seconds that a message is kept.")
-    max_bytes: int = Field(default=256 * 1024 * 1024, ge=1024, description="Bytes of messages that are kept for each tenant.")
-
-    @property
-    def retention(self) -> Retention:
-        """The three limits in the form that the log uses."""
-        return Retention(self.max_messages, self.max_age_s, self.max_bytes)
-
-
-class PresenceSettings(BaseModel):
-    """Who is connected, and joins and leaves as events on `/hub/presence/...`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    channels: Annotated[tuple[str, ...], BeforeValidator(_patterns_outside(NOT_WATCHED))] = Field(
-        default=(),
-        description="Channels and patterns whose joins and leaves are told, such as `/rooms/**`; in the environment separated by commas.",
-    )
-    events_per_second: int = Field(
-        default=20,
-        ge=1,
-        le=1000,
-        description="Joins and leaves of one channel that are told one by one within a second; the rest is told as a sum at its end.",
-    )
-    survey_s: float = Field(
-        default=1.0,
-        gt=0,
-        le=30,
-        description="Seconds that other nodes have to tell of their sessions and channels; an answer without them names them.",
-    )
 
 
 class Settings(BaseSettings):
@@ -326,12 +253,12 @@ class Settings(BaseSettings):
         description="Port of its own for `/metrics` on the address of `host`, without credentials; without it only administrators read it, "
         "on the main port.",
     )
-    allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)] = Field(
+    allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(split_value)] = Field(
         default=(),
         description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
         "in the environment separated by commas.",
     )
-    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_split)] = Field(
+    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(split_value)] = Field(
         default=(),
         description="Names by which clients reach the hub, such as `hub.example.com` or `hub.example.com:8443`, beside loopback and "
         "`public_url`: links are made from them, and with `demo` no other is served; in the environment separated by commas.",
@@ -341,7 +268,7 @@ class Settings(BaseSettings):
         description="Addresses and networks of the proxies in front, such as `10.0.0.5, 10.1.0.0/16`: their `X-Forwarded-For` and "
         "`X-Forwarded-Proto` are believed. Name the proxies alone: whoever is believed can pass for any address.",
     )
-    extensions: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+    extensions: Annotated[tuple[str, ...], BeforeValidator(split_value)] = Field(
         default=(),
         description="Extensions of your own, as `module:Class` or `path/to/file.py:Class`, in the order in which they see what comes in; "
         "in the environment separated by commas.",
@@ -369,10 +296,18 @@ class Settings(BaseSettings):
         default_factory=ReplaySettings,
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",
     )
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS by the hub itself: see docs/deployment.md.")
     readiness: ReadinessSettings = Field(
         default_factory=ReadinessSettings, description="What `/readyz` says, and when: see docs/operations.md."
     )
+    objects: ObjectsSettings = Field(
+        default_factory=ObjectsSettings, description="Where the bytes of files lie, and links to them: docs/files.md."
+    )
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
+    administration: AdministrationSettings = Field(
+        default_factory=AdministrationSettings, description="What administrators may add and change by REST."
+    )
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of who changed or tried what.")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
     ownership: OwnershipSettings = Field(default_factory=OwnershipSettings, description="Which of several nodes owns a tenant.")
     supervision: SupervisionSettings = Field(
@@ -411,16 +346,24 @@ class Settings(BaseSettings):
 
 
 def model_of(families: Iterable[Section]) -> type[Settings]:
-    """The settings of a hub with these families: the section of each family is an attribute with the family's name."""
-    sections: dict[str, Any] = {}
-    for family in families:
-        if family.settings is None:
-            continue
-        if family.name in Settings.model_fields:
-            raise ValueError(f"the family {family.name} has the name of a setting of the hub")
-        summary = (family.settings.__doc__ or f"Settings of {family.name}.").strip().splitlines()[0]
-        sections[family.name] = (family.settings, Field(default_factory=family.settings, description=summary))
-    return create_model("Settings", __base__=Settings, **sections) if sections else Settings
+    """The settings of a hub with these families: the section of each family is an attribute with the family's name.
+
+    Raises:
+        ValueError: a family has the name of a setting of the hub.
+    """
+    return _model_with(tuple((family.name, family.settings) for family in families if family.settings is not None))
+
+
+@lru_cache(maxsize=8)
+def _model_with(sections: tuple[tuple[str, type[BaseModel]], ...]) -> type[Settings]:
+    """Made once for the same sections: pydantic takes 10 ms of CPU for it."""
+    fields: dict[str, Any] = {}
+    for name, section in sections:
+        if name in Settings.model_fields:
+            raise ValueError(f"the family {name} has the name of a setting of the hub")
+        summary = (section.__doc__ or f"Settings of {name}.").strip().splitlines()[0]
+        fields[name] = (section, Field(default_factory=section, description=summary))
+    return create_model("Settings", __base__=Settings, **fields) if fields else Settings
 
 
 def load(families: Sequence[Section], *, config: Path | None, flags: Mapping[str, Any]) -> Settings:
@@ -533,16 +476,42 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+_OWN_WORDS: Final = re.compile(
+    r"Value error, (?:(?P<field>[a-z_]+(?:, [a-z_]+)*): expected (?P<expected>.+)|expected (?P<came>.+, got .+))", re.DOTALL
+)
+
+
 def _problem(error: Any, sources: Sequence[tuple[Mapping[str, Any], Any]], merged: Mapping[str, Any]) -> str:
     """One finding of pydantic as a line: key, expected, got, source. A value that may be secret is not shown."""
     path = _key_path(error["loc"], merged)
-    key = ".".join(path)
+    key, value = _in_entry(".".join(path), error["loc"][len(path) :], _at(merged, path))
+    said = _OWN_WORDS.fullmatch(error["msg"])  # a validator of ours that names what came, or fields of a section
+    named = [(*path, field) for field in (said["field"] or "").split(", ") if field] if said is not None else []
+    origin = next((name(each) for each in [*named, path] for values, name in sources if _at(values, each) is not None), "its default")
+    if said is not None:
+        where = key if said["field"] is None else f"{key}.{said['field']}"
+        return f"{where}: expected {said['expected'] or said['came']} (from {origin})"
     expected = expectation(error["msg"])
     got = (
-        "nothing" if error["type"] == "missing" else "a hidden value" if _is_secret(path) else repr(_came(error["loc"], _at(merged, path)))
+        "nothing"
+        if error["type"] == "missing"
+        else "a hidden value"
+        if _is_secret(path)
+        else repr(_without_secrets(_came(error["loc"], value)))
     )
-    origin = next((name(path) for values, name in sources if _at(values, path) is not None), "its default")
     return f"{key}: expected {expected}, got {got} (from {origin})"
+
+
+def _in_entry(key: str, location: Sequence[int | str], value: Any) -> tuple[str, Any]:
+    """Key and value of what is wrong in a list of tables, such as ``auth.issuers[0].name``; those of the setting itself for any other."""
+    for step in location:
+        if isinstance(step, int) and isinstance(value, list | tuple) and step < len(value) and isinstance(value[step], Mapping):
+            key, value = f"{key}[{step}]", value[step]
+        elif isinstance(step, str) and isinstance(value, Mapping) and key.endswith("]"):
+            return f"{key}.{step}", value.get(step)
+        else:
+            break
+    return key, value
 
 
 def _came(location: Sequence[int | str], value: Any) -> Any:
@@ -551,12 +520,18 @@ def _came(location: Sequence[int | str], value: Any) -> Any:
     return value[index] if isinstance(value, list | tuple) and isinstance(index, int) and 0 <= index < len(value) else value
 
 
+def _without_secrets(value: Any) -> Any:
+    """A value that may be shown: keys may stand in a URL."""
+    return url_without_secrets(value) if isinstance(value, str) and "://" in value else value
+
+
 def expectation(message: str) -> str:
     """What pydantic expected, taken from its message: ``a valid integer`` from ``Input should be a valid integer``."""
     for said, meant in (
         (r"^String should match pattern ", "text of pattern "),
         (r"^Input is not a valid path for .*", "a path"),
         (r"^Field required$", "a value"),
+        (r"^Extra inputs are not permitted$", "no setting of this name"),
         (r"^\w+ should (be|have) ", ""),
         (r"^Value error, (expected )?", ""),
         (r"^value is not a valid IPv4 or IPv6 network$", "an address or a network such as 10.1.0.0/16"),

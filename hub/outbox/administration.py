@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from hub.audit.changes import differences
+from hub.audit.log import Recorder
+from hub.audit.models import Event
 from hub.core.field_error import FieldError
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
@@ -14,6 +17,7 @@ from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import check_headers, new_secret, secret_problem
+from hub.security.queries import begin_change
 from hub.storage.transactions import Transaction
 
 MAX_CONCURRENT: Final = 1_000
@@ -74,12 +78,14 @@ class EndpointTerms:
 
 
 class Administration:
-    """Its methods run inside transactions."""
+    """Its methods run inside transactions. What they change is recorded in the audit log, in the same transaction."""
 
-    __slots__ = ("_terms",)
+    __slots__ = ("_recorder", "_terms")
 
-    def __init__(self, terms: EndpointTerms) -> None:
+    def __init__(self, terms: EndpointTerms, recorder: Recorder) -> None:
+        """``recorder`` records who makes the changes."""
         self._terms = terms
+        self._recorder = recorder
 
     def add(self, transaction: Transaction, tenant: str, change: Change, secret: str | None) -> tuple[Endpoint, str]:
         """Create an endpoint. Returns it with its secret, which is generated where none is given.
@@ -89,6 +95,7 @@ class Administration:
         """
         if change.url is None:
             raise FieldError.of_value("url", "a URL", None)
+        begin_change(transaction)
         most = self._terms.settings.max_endpoints
         if (present := endpoint_store.count(transaction, tenant)) >= most:
             raise FieldError.of_value("endpoints", f"at most {most} of a tenant (outbox.max_endpoints)", present + 1)
@@ -103,6 +110,7 @@ class Administration:
         )
         made = self._changed(made, change)
         self._terms.save(transaction, made)
+        self._recorder.record(transaction, Event.ENDPOINT_ADDED, tenant, made.id, after=_recorded(made))
         return made, secret
 
     def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Endpoint:
@@ -112,8 +120,12 @@ class Administration:
             UnknownEndpointError: the tenant has no such endpoint.
             FieldError: a field is wrong.
         """
-        made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
+        begin_change(transaction)
+        found = self.find(transaction, tenant, identifier, to_change=True)
+        made = self._changed(found, change)
         self._terms.save(transaction, made)
+        before, after = differences(_recorded(found), _recorded(made))
+        self._recorder.record(transaction, Event.ENDPOINT_CHANGED, tenant, made.id, before=before, after=after)
         return made
 
     def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Endpoint, str]:
@@ -123,12 +135,14 @@ class Administration:
             UnknownEndpointError: the tenant has no such endpoint.
             FieldError: the secret cannot be used.
         """
+        begin_change(transaction)
         endpoint = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._terms.clock.wall_ms()
         overlap_ms = round(self._terms.settings.secret_overlap_h * 3_600_000)
         made = replace(endpoint, secrets=rotated(endpoint.secrets, secret, now_ms, overlap_ms))
         self._terms.save(transaction, made)
+        self._recorder.record(transaction, Event.ENDPOINT_CHANGED, tenant, made.id, after={"secret": "rotated"})
         return made, secret
 
     def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
@@ -137,8 +151,10 @@ class Administration:
         Raises:
             UnknownEndpointError: the tenant has no such endpoint.
         """
+        begin_change(transaction)
         endpoint = self.find(transaction, tenant, identifier, to_change=True)
         self._terms.remove(transaction, identifier)
+        self._recorder.record(transaction, Event.ENDPOINT_REMOVED, tenant, identifier, before=_recorded(endpoint))
         return endpoint
 
     def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Endpoint:
@@ -187,6 +203,20 @@ class Administration:
         return replace(endpoint, **changed)
 
 
+def _recorded(endpoint: Endpoint) -> dict[str, Any]:
+    """What the audit log tells of an endpoint: no secrets, and neither the query of its URL nor the values of its headers, which may hold
+    some.
+    """
+    return {
+        "url": endpoint.url.partition("?")[0],
+        "types": list(endpoint.types),
+        "media": list(endpoint.media),
+        "headers": sorted(endpoint.headers),
+        "enabled": endpoint.enabled,
+        "concurrency": endpoint.concurrency,
+    }
+
+
 def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
     """Set which deliveries wait after the endpoint answered 429: those of the same key (``order``), or all (``endpoint``).
 
@@ -224,7 +254,7 @@ def checked_url(guard: Guard, url: str, field: str = "url") -> str:
         guard.check_url(url)
     except ValueError as error:
         wrong = _of_text("url", url, error)
-        raise FieldError.of_value(field, wrong.expected, wrong.got) from None
+        raise FieldError(field, wrong.expected, wrong.got) from None
     return url
 
 

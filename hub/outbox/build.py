@@ -1,9 +1,10 @@
 """What the outbox adds to a hub: the recorder of events, the delivery of webhooks, their API and metrics."""
 
+from hub.audit.ports import AUDIT
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.metric import Gauge, Latency
 from hub.family import Context, Parts
-from hub.outbox.administration import Administration, EndpointTerms
+from hub.outbox.administration import EndpointTerms
 from hub.outbox.deferred_sender import DeferredSender
 from hub.outbox.example import Example, Examples, GenericExample
 from hub.outbox.guard import Guard
@@ -36,10 +37,10 @@ def build(context: Context) -> Parts:
         offered = [example for part in context.parts for example in part.examples] or [GenericExample()]
         return {event_type: example for example in offered for event_type in example.example_types}
 
-    administration = Administration(EndpointTerms(guard, clock, settings, outbox.save_endpoint, outbox.remove_endpoint))
+    terms = EndpointTerms(guard, clock, settings, outbox.save_endpoint, outbox.remove_endpoint)
     shown = Examples(sender, clock, settings.timeout_s, examples, settings.examples)
     return Parts(
-        routers=[create_router(outbox, administration, shown, clock)],
+        routers=[create_router(outbox, terms, context.one(AUDIT), shown, clock)],
         channels=[ChannelDeclaration(CHANNEL, DeliveryClass.LOG, "operational events, for administrators", operation="/admin/read")],
         late_services=[sender, outbox],
         offers=[RECORDER.offer(outbox)],

@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from hub.core.field_error import FieldError
-from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
 from hub.outbox.models import Endpoint
-from hub.security.cli_database import Admin
+from hub.security.cli_database import Admin, recorder_of
 from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
+from hub.terminal import print_fields, print_rows
 from hub.transports.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TenantOption = Annotated[
-    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
-]
 Types = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Event type that it wants, such as interaction.*; may be repeated.")
 ]
@@ -50,6 +46,17 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 _SAVE_IT = "Keep the secret now: it is not shown again."
 
 
+_OPTIONS = {"types": "type", "headers": "header"}
+"""Fields whose option has another name, since it may be given several times."""
+
+
+def _place(field: str, argument: str) -> str:
+    """How a command names a field of an endpoint: its argument, or an option."""
+    if field == argument:
+        return argument.upper()
+    return field if field == "endpoints" else f"--{_OPTIONS.get(field, field)}"
+
+
 class _Runner:
     """Runs what a command does with endpoints."""
 
@@ -57,16 +64,22 @@ class _Runner:
         self._admin = admin
 
     def run(
-        self, tenant: str | None, work: Callable[[Transaction, Administration, str], T], config: Any, data_dir: Any, database_url: Any
+        self,
+        tenant: str | None,
+        work: Callable[[Transaction, Administration, str], T],
+        config: Any,
+        data_dir: Any,
+        database_url: Any,
+        argument: str = "",
     ) -> T:
-        """Run ``work`` in a transaction, for the tenant that is meant."""
+        """Run ``work`` in a transaction, for the tenant that is meant. ``argument`` is the field that the command has as an argument."""
 
         def checked(tx: Transaction, settings: Settings, name: str) -> T:
-            administration = Administration(EndpointTerms.of(settings.outbox, SystemClock()))
+            administration = Administration(EndpointTerms.of(settings.outbox, SystemClock()), recorder_of(settings))
             try:
                 return work(tx, administration, name)
             except FieldError as error:
-                raise AdminError(f"--{error.field}: expected {error.expected}, got {error.got}") from None
+                raise AdminError(f"{_place(error.field, argument)}: expected {error.expected}, got {error.got}") from None
             except UnknownEndpointError as error:
                 raise AdminError(f"endpoint: expected one of tenant {name}, got {error}; see: hub endpoint list --tenant {name}") from None
 
@@ -76,7 +89,7 @@ class _Runner:
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
     """Add ``hub endpoint``. ``families`` yields those whose settings may stand in the settings file."""
     runner = _Runner(Admin(families))
-    commands = typer.Typer(no_args_is_help=True)
+    commands = typer.Typer(no_args_is_help=True, epilog="Example:  hub endpoint add https://crm.example.com/hook --type 'interaction.*'")
     app.add_typer(commands, name="endpoint", help="Endpoints: where webhooks go.")
     _add(commands, runner)
     _change(commands, runner)
@@ -112,7 +125,7 @@ def _add(app: typer.Typer, runner: _Runner) -> None:
         """Add an endpoint, and print its secret once."""
         change = Change(url, type, media, _headers(header), description, concurrency, success, throttle=throttle)
         made, text = runner.run(
-            tenant, lambda tx, administration, name: administration.add(tx, name, change, secret), config, data_dir, database_url
+            tenant, lambda tx, administration, name: administration.add(tx, name, change, secret), config, data_dir, database_url, "url"
         )
         _show(made, json, done=f"added endpoint {made.id}", secret=text)
 
@@ -197,10 +210,10 @@ def _look(app: typer.Typer, runner: _Runner) -> None:
         elif not found:
             errors.print("no endpoints yet; add one with: hub endpoint add URL", markup=False)
         else:
-            table = Table("id", "url", "types", "media", "state")
-            for each in found:
-                table.add_row(each.id, each.url, ", ".join(each.types) or "all", ", ".join(each.media) or "all", _state(each))
-            Console(highlight=False).print(table, markup=False)
+            print_rows(
+                ("id", "url", "types", "media", "state"),
+                ((each.id, each.url, ", ".join(each.types) or "all", ", ".join(each.media) or "all", _state(each)) for each in found),
+            )
 
     @app.command(epilog="Example:  hub endpoint show ep_0123")
     def show(
@@ -297,12 +310,9 @@ def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | No
         return
     if done:
         errors.print(done, style="green", markup=False)
-    table = Table(show_header=False, box=None)
     shown = {**_plain(endpoint), "state": _state(endpoint)}
-    for name in ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "throttle", "state"):
-        value = shown[name]
-        table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value) if value else "")
-    Console(highlight=False).print(table, markup=False)
+    names = ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "throttle", "state")
+    print_fields({name: ", ".join(value) if isinstance(value := shown[name], list) else str(value or "") for name in names})
     if secret is not None:
         typer.echo(f"secret: {secret}")
         errors.print(_SAVE_IT, style="yellow", markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hub.outbox.models import DeliveryState, OutboxEvent
+from hub.outbox.models import NO_ENDPOINT, DeliveryState, OutboxEvent
 from hub.outbox.outcome import Outcome
 from hub.outbox.recorder import COLUMNS
 from hub.storage.transactions import Transaction, marks
@@ -74,9 +74,16 @@ def claim_events(transaction: Transaction, owner: str, now_ms: int, lease_ms: in
     return sorted(OutboxEvent(*row) for row in claimed)
 
 
-def dispatched(transaction: Transaction, events: Sequence[int]) -> None:
-    """Mark events as dispatched: their consumers ran and their deliveries are made."""
-    transaction.run(f"UPDATE outbox_events SET dispatched = 1 WHERE id IN ({marks(events)})", tuple(events))
+def dispatched(transaction: Transaction, events: Sequence[OutboxEvent]) -> None:
+    """Mark events as dispatched: their consumers ran and their deliveries are made. Those that stay inside the hub are deleted, since
+    nothing asks for them any more, and they may hold what somebody has written.
+    """
+    inside = [event.id for event in events if event.endpoint == NO_ENDPOINT]
+    others = [event.id for event in events if event.endpoint != NO_ENDPOINT]
+    if inside:
+        transaction.run(f"DELETE FROM outbox_events WHERE id IN ({marks(inside)})", tuple(inside))
+    if others:
+        transaction.run(f"UPDATE outbox_events SET dispatched = 1 WHERE id IN ({marks(others)})", tuple(others))
 
 
 def release_events(transaction: Transaction, events: Sequence[int], until_ms: int) -> None:

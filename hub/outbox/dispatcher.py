@@ -235,7 +235,7 @@ class Dispatcher:
                 for event, endpoint, reserved, lease_until_ms in planned
             ]
             if events:
-                delivery_store.dispatched(tx, [event.id for event in events])
+                delivery_store.dispatched(tx, events)
             if later:
                 delivery_store.release_events(tx, later, now + self._again_ms)
             return made

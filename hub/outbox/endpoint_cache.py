@@ -6,7 +6,7 @@ from collections.abc import Iterator, KeysView
 
 from hub.core.time_slice import TimeSlice
 from hub.outbox import endpoint_store
-from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent
+from hub.outbox.models import ASKING_ENDPOINTS, EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent
 from hub.storage.transactions import Transaction, Transactions
 
 
@@ -118,7 +118,7 @@ class EndpointCache:
         """
         if event.endpoint == NO_ENDPOINT:
             return []
-        if event.endpoint != EVERY_ENDPOINT:
+        if event.endpoint not in (EVERY_ENDPOINT, ASKING_ENDPOINTS):
             return [event.endpoint]
         of_tenant = self._by_tenant.get(event.tenant)
         return [] if of_tenant is None else [each.id for each in of_tenant.values() if each.enabled and each.wants(event)]

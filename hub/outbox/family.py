@@ -19,4 +19,5 @@ family = Family(
         "/endpoints/read": "look at webhook endpoints and deliveries",
         "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
     },
+    heard={"/hub/operations": "/admin/read"},
 )

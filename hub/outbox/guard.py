@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from hub.core.secret_names import url_without_secrets
 from hub.outbox.addresses import Address, Network, NotAnAddressError, as_ipv4, is_public, parse_host, parse_socket_address
 
 
@@ -20,16 +21,20 @@ class ForbiddenAddressError(OSError):
     a name has in the hub's network.
     """
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not public, and outbox.allowed_networks does not name it")
+    def __init__(self, what: str, setting: str = "outbox.allowed_networks") -> None:
+        super().__init__(f"{what} is not public, and {setting} does not name it")
 
 
 class Guard:
-    """Checks URLs and addresses by the settings ``outbox.allowed_networks`` and ``outbox.https_only``."""
+    """Checks URLs and addresses by the settings ``outbox.allowed_networks`` and ``outbox.https_only``, or by others of this kind."""
 
-    __slots__ = ("_allowed", "_https_only")
+    __slots__ = ("_allowed", "_https_only", "setting")
 
-    def __init__(self, allowed_networks: Iterable[Network] = (), https_only: bool = False) -> None:
+    def __init__(
+        self, allowed_networks: Iterable[Network] = (), https_only: bool = False, setting: str = "outbox.allowed_networks"
+    ) -> None:
+        self.setting = setting
+        """The name of the setting with the allowed networks, for errors."""
         self._allowed = tuple(allowed_networks)
         self._https_only = https_only
 
@@ -64,7 +69,7 @@ class Guard:
         except NotAnAddressError:
             raise _wrong("a host that is a name or an address", url) from None
         if literal is not None and not self.allows(literal):
-            raise _wrong("a host whose address is public, or within outbox.allowed_networks", url)
+            raise _wrong(f"a host whose address is public, or within {self.setting}", url)
 
     def allows(self, address: Address) -> bool:
         """Whether the hub may connect to an address: it is public, or within an allowed network. An IPv6 address that leads to an IPv4
@@ -80,7 +85,7 @@ class Guard:
             ForbiddenAddressError: the hub must not connect to it.
         """
         if not self.allows(parse_socket_address(text)):
-            raise ForbiddenAddressError("the address")
+            raise ForbiddenAddressError("the address", self.setting)
 
     def socket_factory(self, info: tuple[Any, ...]) -> socket.socket:
         """Make the socket for one address (``socket_factory`` of aiohttp's connector): the last check before it is connected.
@@ -95,5 +100,5 @@ class Guard:
         return made
 
 
-def _wrong(expected: str, got: object) -> ValueError:
-    return ValueError(f"url: expected {expected}, got {got!r}")
+def _wrong(expected: str, got: str) -> ValueError:
+    return ValueError(f"url: expected {expected}, got {url_without_secrets(got)!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict, Unpack
@@ -12,6 +12,11 @@ from hub.storage.transactions import Transaction
 
 EVERY_ENDPOINT: Final = ""
 """``OutboxEvent.endpoint`` of an event that goes to every endpoint of its tenant that wants its type."""
+
+ASKING_ENDPOINTS: Final = "?"
+"""``OutboxEvent.endpoint`` of an event that goes to those endpoints of its tenant that name its type; not to those that want all types, for
+their receivers do not know it.
+"""
 
 NO_ENDPOINT: Final = "-"
 """``OutboxEvent.endpoint`` of an event that stays inside the hub."""
@@ -34,7 +39,7 @@ class OutboxEvent(NamedTuple):
     trace_id: str
     """``X-B3-TraceId``."""
     endpoint: str
-    """The id of the only endpoint that the event is for, or :data:`EVERY_ENDPOINT`."""
+    """The id of the only endpoint that the event is for, :data:`EVERY_ENDPOINT`, :data:`ASKING_ENDPOINTS` or :data:`NO_ENDPOINT`."""
     body: bytes
     """The body of the webhook, byte for byte."""
     at_ms: int
@@ -133,9 +138,9 @@ class Endpoint:
 
     def wants(self, event: OutboxEvent) -> bool:
         """Whether an event goes to it."""
-        if event.endpoint != EVERY_ENDPOINT:
+        if event.endpoint not in (EVERY_ENDPOINT, ASKING_ENDPOINTS):
             return event.endpoint == self.id
-        if self.owner or event.tenant != self.tenant:
+        if self.owner or event.tenant != self.tenant or (event.endpoint == ASKING_ENDPOINTS and not self.types):
             return False
         return (not self.types or any(_matches(wanted, event.type) for wanted in self.types)) and (
             not self.media or event.media in self.media
@@ -194,6 +199,12 @@ class Recorder(Protocol):
 
     def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
         """Record an event in the transaction of its cause, so that both are on disk or neither."""
+        ...
+
+    def rewrite(self, transaction: Transaction, tenant: str, event_type: str, key: str, change: Callable[[bytes], bytes | None]) -> int:
+        """Give events of a type and key that are not dispatched yet another body: ``change`` gets a body and returns the new one, or None
+        to leave it. Returns how many were changed. An event that a process is handing over at this moment may go as it was.
+        """
         ...
 
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 from aiohttp import ClientError, web
-from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.standard_output import OutputError, sentence
 from hub.outbox.sign import verify, verify_standard
+from hub.terminal import Console
 
 STANDARD: Final = "webhook-signature"
 HUB_256: Final = "X-Hub-Signature-256"

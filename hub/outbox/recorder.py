@@ -48,6 +48,16 @@ class EventRecorder:
         self._hand_over = hand_over
         self._has_room = has_room
 
+    def rewrite(self, transaction: Transaction, tenant: str, event_type: str, key: str, change: Callable[[bytes], bytes | None]) -> int:
+        """See :meth:`hub.outbox.models.Recorder.rewrite`."""
+        rows = transaction.rows(
+            "SELECT id, body FROM outbox_events WHERE dispatched = 0 AND tenant = ? AND key = ? AND type = ?", (tenant, key, event_type)
+        )
+        changed = [(new, identifier) for identifier, body in rows if (new := change(bytes(body))) is not None]
+        for each in changed:
+            transaction.run("UPDATE outbox_events SET body = ? WHERE id = ?", each)
+        return len(changed)
+
     def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
         """See :meth:`hub.outbox.models.Recorder.add`."""
         tenant, key = event["tenant"], event["key"]

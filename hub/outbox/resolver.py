@@ -100,7 +100,7 @@ class GuardedResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         good = [each for each in found if self._guard.allows(parse_socket_address(each["host"]))]
         if found and not good:
-            raise ForbiddenAddressError(f"the address of {host}")
+            raise ForbiddenAddressError(f"the address of {host}", self._guard.setting)
         return good
 
     async def close(self) -> None:

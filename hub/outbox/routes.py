@@ -6,17 +6,19 @@ import base64
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Path, Query, Response
+from fastapi import Path, Query, Request, Response
 
+from hub.audit.log import AuditLog
 from hub.core.ports import Clock
 from hub.core.principal import Principal
+from hub.http.body import address_of
 from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.http.routing import HubRouter
 from hub.outbox import archive_store
-from hub.outbox.administration import Administration, Change, UnknownEndpointError
+from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
 from hub.outbox.example import Examples, TooManyExamplesError
 from hub.outbox.models import DeliveryState, Endpoint
@@ -58,52 +60,58 @@ def register_errors(errors: ErrorTable) -> None:
     errors.add(TooManyExamplesError, 429)
 
 
-def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> HubRouter:
-    """Make the routes. Their errors are answered by the table of :func:`register_errors`."""
+def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, examples: Examples, clock: Clock) -> HubRouter:
+    """Make the routes. Their errors are answered by the table of :func:`register_errors`. Changes are recorded in ``audit``."""
     router = HubRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
 
     write, read = outbox.transactions.write, outbox.transactions.read
 
+    def of(request: Request, caller: Principal) -> Administration:
+        """What one caller does with endpoints."""
+        return Administration(terms, audit.by(audit.caller(caller.tenant, caller.subject, address_of(request.scope))))
+
     @router.get("/endpoints", summary="All endpoints", response_model=EndpointsAnswer)
-    async def endpoints(caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
+    async def endpoints(request: Request, caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
         """Where webhooks go, the oldest endpoint first."""
-        found = await read(lambda tx: administration.all(tx, caller.tenant))
+        found = await read(lambda tx: of(request, caller).all(tx, caller.tenant))
         return respond({"endpoints": [_entry(each) for each in found]})
 
     @router.post("/endpoints", summary="Add an endpoint", response_model=EndpointWithSecretAnswer)
-    async def add(caller: Annotated[Principal, requires("/endpoints/write")], body: NewEndpoint) -> Response:
+    async def add(request: Request, caller: Annotated[Principal, requires("/endpoints/write")], body: NewEndpoint) -> Response:
         """Add an endpoint. The answer has its secret, which is not shown again."""
         change = _change(body)
-        made, secret = await write(lambda tx: administration.add(tx, caller.tenant, change, body.secret))
+        made, secret = await write(lambda tx: of(request, caller).add(tx, caller.tenant, change, body.secret))
         _log.info("endpoint_added", tenant=caller.tenant, by=caller.subject, endpoint=made.id, url=made.url)
         return respond({**_entry(made), "secret": secret})
 
     @router.get("/endpoints/{id}", summary="One endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
-    async def endpoint(caller: Annotated[Principal, requires("/endpoints/read")], identifier: Identifier) -> Response:
+    async def endpoint(request: Request, caller: Annotated[Principal, requires("/endpoints/read")], identifier: Identifier) -> Response:
         """One endpoint."""
-        return respond(_entry(await read(lambda tx: administration.find(tx, caller.tenant, identifier))))
+        return respond(_entry(await read(lambda tx: of(request, caller).find(tx, caller.tenant, identifier))))
 
     @router.patch("/endpoints/{id}", summary="Change an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
-    async def change(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: EndpointChange) -> Response:
+    async def change(
+        request: Request, caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: EndpointChange
+    ) -> Response:
         """Change what is given; deliveries follow at once."""
         wanted = _change(body)
-        made = await write(lambda tx: administration.change(tx, caller.tenant, identifier, wanted))
+        made = await write(lambda tx: of(request, caller).change(tx, caller.tenant, identifier, wanted))
         _log.info("endpoint_changed", tenant=caller.tenant, by=caller.subject, endpoint=made.id, fields=sorted(body.model_fields_set))
         return respond(_entry(made))
 
     @router.delete("/endpoints/{id}", summary="Remove an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
-    async def remove(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
+    async def remove(request: Request, caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
         """Remove an endpoint. Its pending deliveries are dead and cannot be replayed."""
-        gone = await write(lambda tx: administration.remove(tx, caller.tenant, identifier))
+        gone = await write(lambda tx: of(request, caller).remove(tx, caller.tenant, identifier))
         _log.info("endpoint_removed", tenant=caller.tenant, by=caller.subject, endpoint=gone.id, url=gone.url)
         return respond(_entry(gone))
 
     @router.post("/endpoints/{id}/rotate-secret", summary="Rotate the secret", response_model=EndpointWithSecretAnswer, responses=_UNKNOWN)
     async def rotate(
-        caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: NewSecret | None = None
+        request: Request, caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: NewSecret | None = None
     ) -> Response:
         """Another secret. The one before signs beside it for 24 hours (`outbox.secret_overlap_h`)."""
-        made, secret = await write(lambda tx: administration.rotate(tx, caller.tenant, identifier, body.secret if body else None))
+        made, secret = await write(lambda tx: of(request, caller).rotate(tx, caller.tenant, identifier, body.secret if body else None))
         _log.info("endpoint_secret_rotated", tenant=caller.tenant, by=caller.subject, endpoint=made.id)
         return respond({**_entry(made), "secret": secret})
 
@@ -114,18 +122,21 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         responses={**_UNKNOWN, 429: {"description": "The tenant has as many examples under way as it may (`outbox.examples`)."}},
     )
     async def send_example(
+        request: Request,
         caller: Annotated[Principal, requires("/endpoints/write")],
         identifier: Identifier,
         type: Annotated[str, Query(description="Of which event type.", max_length=64)] = "",
     ) -> Response:
         """POST an example to the endpoint now, once, whether it is enabled or not, and return what it answered."""
-        found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
+        found = await read(lambda tx: of(request, caller).find(tx, caller.tenant, identifier))
         return respond(_attempt(await examples.send(found, type)))
 
     @router.post("/endpoints/{id}/replay", summary="Replay a span of time", response_model=ReplayedAnswer, responses=_UNKNOWN)
-    async def replay_span(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: Span) -> Response:
+    async def replay_span(
+        request: Request, caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: Span
+    ) -> Response:
         """Deliver again, with the whole schedule, every dead delivery of the endpoint that was made in a span of time."""
-        await read(lambda tx: administration.find(tx, caller.tenant, identifier))
+        await read(lambda tx: of(request, caller).find(tx, caller.tenant, identifier))
         total = 0
         while True:
             again = await write(

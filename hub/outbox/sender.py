@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import os
-import re
-import ssl
 from typing import Final
 
 import aiohttp
@@ -15,7 +12,8 @@ from yarl import URL
 
 from hub import __version__
 from hub.core.ports import Clock
-from hub.outbox.guard import ForbiddenAddressError, Guard
+from hub.outbox.client_errors import described
+from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint, OutboxEvent
 from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.resolver import TENANT, GuardedResolver, Resolver
@@ -28,12 +26,7 @@ KEEP_ALIVE_S: Final = 15.0
 """Seconds that an idle connection is kept. Most servers keep it longer, so that a request seldom uses a connection that the server closes.
 """
 
-MAX_ERROR_LENGTH: Final = 500
-
 _MAX_HEADER_BYTES: Final = 16 * 1024
-
-_SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)")
-"""The address of a socket as Python writes it: ``('10.0.0.5', 80)``; for IPv6 also with flow and scope."""
 
 
 class ConnectionUse:
@@ -132,7 +125,7 @@ class Sender:
         except TimeoutError:
             failure, error = Failure.TIMEOUT, f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as raised:
-            failure, error = _described(raised)
+            failure, error = described(raised)
         duration_ms = round((self._clock.monotonic() - began) * 1000)
         return Outcome(status, failure, error, body, self._seconds(retry_after), now_ms, duration_ms)
 
@@ -170,35 +163,3 @@ class Sender:
         except ValueError:
             return None
         return max(0.0, moment.timestamp() - self._clock.wall_ms() / 1000)
-
-
-def _described(raised: BaseException) -> tuple[Failure, str]:
-    """The kind of a failure, and its text for people."""
-    cause = raised
-    while cause is not None:
-        if isinstance(cause, ForbiddenAddressError):
-            return Failure.FORBIDDEN, str(cause)
-        if isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
-            continue
-        following = getattr(cause, "os_error", None) or cause.__cause__ or cause.__context__
-        if following is None or following is cause:
-            break
-        cause = following
-    text = _without_addresses(raised)[:MAX_ERROR_LENGTH]
-    if isinstance(raised, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError | OSError | ssl.SSLError):
-        return Failure.CONNECT, text
-    return Failure.PROTOCOL, f"no proper HTTP answer: {text}"
-
-
-def _without_addresses(raised: BaseException) -> str:
-    """The text of an exception without the addresses that asyncio puts into it: the tenant must not learn which address a name has in the
-    hub's network.
-    """
-    if isinstance(raised, aiohttp.ClientConnectorError) and not isinstance(
-        raised, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError
-    ):
-        cause = raised.os_error
-        reason = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else "no address of it could be reached"
-        return f"cannot connect to {raised.host}:{raised.port}: {reason}"
-    return _SOCKET_ADDRESS.sub("", str(raised)).strip() or type(raised).__name__

@@ -110,6 +110,10 @@ class Outbox:
         """See :meth:`hub.outbox.models.Recorder.add`."""
         return self._recorder.add(transaction, **event)
 
+    def rewrite(self, transaction: Transaction, tenant: str, event_type: str, key: str, change: Callable[[bytes], bytes | None]) -> int:
+        """See :meth:`hub.outbox.models.Recorder.rewrite`."""
+        return self._recorder.rewrite(transaction, tenant, event_type, key, change)
+
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:
         """See :meth:`hub.outbox.models.Recorder.save_endpoint`."""
         copy = dataclasses.replace(endpoint)

@@ -33,6 +33,7 @@ class Scripts:
         *(
             "beat",
             "claim",
+            "erase",
             "leave",
             "open",
             "presence_count",
@@ -54,6 +55,7 @@ class Scripts:
 
         self.beat = script("beat")
         self.claim = script("claim")
+        self.erase = script("erase")
         self.leave = script("leave")
         self.open = script("open")
         self.publish = script("publish")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
+from hub.core.secret_names import url_without_secrets
 from hub.redis.cluster import ClusterServers
 from hub.redis.commands import Durability, ServerCommands
 from hub.redis.endpoint import Access, HostPort, SentinelEndpoint, UrlEndpoint
@@ -138,7 +139,9 @@ def _check_server(url: str) -> None:
 
 def _check_database(text: str) -> None:
     if text and not (text.isascii() and text.isdigit()):
-        raise ValueError(f"expected the number of a database behind the host, such as redis://host:6379/0, got {text!r}")
+        raise ValueError(
+            f"expected the number of a database behind the host, such as redis://host:6379/0, got {url_without_secrets(text)!r}"
+        )
 
 
 def _check_port(split: SplitResult) -> int | None:
@@ -154,7 +157,7 @@ def _check_port(split: SplitResult) -> int | None:
 
 def _cluster(parts: _Parts) -> ClusterServers:
     if parts.path not in {"", "0"}:
-        raise ValueError(f"expected no database, or 0, in the URL of a Redis Cluster, got {parts.path}")
+        raise ValueError(f"expected no database, or 0, in the URL of a Redis Cluster, got {url_without_secrets(parts.path)}")
     return ClusterServers(parts.access(), parts.hosts)
 
 

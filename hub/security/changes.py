@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -22,14 +22,20 @@ class Kind(StrEnum):
     """Something was added, whatever it is: nobody can have it yet, but it may have been asked for in vain."""
     TOKEN = "token"  # noqa: S105
     KEY = "key"
+    ACCESS_KEY = "aws"
+    """One that signs requests (:mod:`hub.security.access_keys`)."""
     USER = "user"
+    ACCESS = "access"
+    """An access token of OAuth by itself; its family lives."""
     FAMILY = "family"
     CLIENT = "client"
     ROLE = "role"
     """``ref`` is the tenant whose role it is."""
     TENANT = "tenant"
+    EXTERNAL = "external"
+    """A token of an external issuer."""
     SIGN_IN = "sign_in"
-    """``ref`` is the number of a browser's sign-in, a blank, and the login of what it opened."""
+    """``ref`` is the number of a browser's sign-in, a blank, and the login of what it opened, if no other has that."""
 
 
 class Change(NamedTuple):
@@ -69,7 +75,7 @@ class Concerned:
             match kind:
                 case Kind.NEW:
                     self.news = True
-                case Kind.TOKEN | Kind.KEY:
+                case Kind.TOKEN | Kind.ACCESS | Kind.KEY | Kind.ACCESS_KEY | Kind.EXTERNAL:
                     self._ids.add(f"{kind}:{ref}")
                 case Kind.USER:
                     self._users.add(ref)
@@ -92,6 +98,16 @@ class Concerned:
             or credential.client in self._clients
             or credential.tenant in self._tenants
         )
+
+    @property
+    def single(self) -> Collection[str] | None:
+        """The ids of all that is concerned; None if it is not known by id alone."""
+        return None if self._users or self._families or self._clients or self._tenants else self._ids
+
+    @property
+    def clients(self) -> bool:
+        """Whether a client may have been added, changed or removed."""
+        return self.news or bool(self._clients or self._tenants)
 
     @property
     def some(self) -> bool:

@@ -3,136 +3,44 @@
 Running nodes apply changes within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
 """
 
-import difflib
-import re
-import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.core.channels import matches
-from hub.core.principal import Action
-from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
-from hub.security.cli_database import Admin, only_tenant, refuse
-from hub.security.cli_output import show_all, show_one, show_removed
-from hub.security.models import AdminError, Key, Role, Token, User
-from hub.security.roles import BUILT_IN, Grant, RoleError, parse_grant
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption
+from hub.ops.settings import Settings
+from hub.security.cli_database import Admin, access_keys_of, now_ms, only_tenant, recorder_of, store_of
+from hub.security.cli_options import AnyTenant, RolesOption, lifetime_s
+from hub.security.cli_output import show_access_key, show_all, show_blocked, show_one, show_removed
+from hub.security.cli_roles import make_roles
+from hub.security.cli_users import make_users
+from hub.security.models import AccessKey, Key, Token
 from hub.security.store import Store
+from hub.storage.transactions import Transactions
 
 if TYPE_CHECKING:
     from hub.family import Family
-
-
-_WORDS_OF_OPERATION: Final = 2
-_NEARLY: Final = 0.9
-"""Similarity of two names, from 0 to 1, above which one counts as a misspelling of the other."""
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-
-
-TenantOption = Annotated[
-    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
-]
-AnyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")]
-RolesOption = Annotated[
-    list[str] | None,
-    typer.Option("--role", "-r", metavar="ROLE", help=f"{', '.join(BUILT_IN)}, or one of the tenant's own; may be repeated."),
-]
-
-
-def lifetime_s(text: str, option: str = "--expires-in") -> int:
-    """Seconds of ``90s``, ``15m``, ``8h``, ``30d`` or ``2w``; ``option`` is what the error calls it.
-
-    Raises:
-        AdminError: it is none of these.
-    """
-    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
-    if found is None:
-        raise AdminError(f"{option}: expected a number and a unit such as 90s, 15m, 8h, 30d or 2w, got {text!r}")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _read_password(given: str | None, from_stdin: bool) -> str:
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    if given is not None:
-        return given
-    if not sys.stdin.isatty():
-        refuse("password: expected --password-stdin, --password, or a terminal to ask on, got none of them")
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-
-
-def _grants(
-    operations: Collection[str],
-    subscribe: list[str] | None,
-    publish: list[str] | None,
-    call: list[str] | None,
-    without: list[str] | None,
-    deny: list[str] | None,
-) -> list[Grant]:
-    made = [_denial(action, deny) for action in Action] if deny else []
-    _check_denied(operations, deny or [])
-    for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
-        if patterns:
-            exceptions = [] if action is Action.CALL else without or []
-            try:
-                made.append(parse_grant({"action": action.value, "within": patterns, "without": exceptions}))
-            except RoleError as error:
-                raise RoleError(f"--{action.value}: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
-    for pattern in call or []:
-        if not any(matches(pattern, operation) for operation in operations):
-            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{_hint(operations, pattern)}")
-    return made
-
-
-def _denial(action: Action, patterns: list[str]) -> Grant:
-    try:
-        return parse_grant({"action": action.value, "within": patterns, "deny": True})
-    except RoleError as error:
-        raise RoleError(f"--deny: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
-
-
-def _hint(operations: Collection[str], pattern: str) -> str:
-    close = difflib.get_close_matches(pattern, operations, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(operations)}"
-
-
-def _check_denied(operations: Collection[str], patterns: Sequence[str]) -> None:
-    """Refuse a pattern that looks like a misspelt operation, since denying it would have no effect. A channel may have nearly any name.
-    Therefore only a pattern of two words, as operations have, is refused, if an operation has the same first word or a similar name.
-
-    Raises:
-        RoleError: a pattern looks like an operation, but is none.
-    """
-    for pattern in patterns:
-        words = pattern.split("/")[1:]
-        if len(words) != _WORDS_OF_OPERATION or "*" in pattern or pattern in operations:
-            continue
-        if any(operation.startswith(f"/{words[0]}/") for operation in operations) or difflib.get_close_matches(
-            pattern, operations, 1, _NEARLY
-        ):
-            raise RoleError(f"--deny: expected a channel, an operation, or a pattern of them, got {pattern}{_hint(operations, pattern)}")
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
     """Add the commands. ``families`` returns the families whose settings may be in the settings file."""
     admin = Admin(families)
     app.add_typer(_tenants(admin), name="tenant", help="Tenants: one for each contact centre.")
-    app.add_typer(_roles(admin), name="role", help="Roles: what credentials may do.")
-    app.add_typer(_users(admin), name="user", help="Users: who signs in with a password.")
-    app.add_typer(_keys(admin), name="key", help="API keys: for programs.")
+    app.add_typer(make_roles(admin), name="role", help="Roles: what credentials may do.")
+    app.add_typer(make_users(admin), name="user", help="Users: who signs in with a password.")
+    app.add_typer(_keys(admin), name="key", help="API keys, and access keys for clients of Amazon: for programs.")
     app.add_typer(_tokens(admin), name="token", help="Bearer tokens: for programs and dashboards, with an end if you like.")
 
 
 def _tenants(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
+    app = typer.Typer(no_args_is_help=True, epilog="Example:  hub tenant add acme    then:  hub user add ana --role supervisor")
 
     @app.command(epilog="Example:  hub tenant add acme")
     def add(name: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
         """Add a tenant."""
-        made = admin.run(lambda store: store.add_tenant(name), config, data_dir, database_url)
+        made = admin.run(lambda store: store.add_tenant(name), config, data_dir, database_url, begins=True)
         show_one(made, json, done=f"added tenant {name}")
 
     @app.command("list", epilog="Example:  hub tenant list --json")
@@ -149,13 +57,13 @@ def _tenants(admin: Admin) -> typer.Typer:
     @app.command(epilog="Example:  hub tenant remove acme --force")
     def remove(
         name: str,
-        force: Annotated[bool, typer.Option("--force", help="Remove its users, keys and tokens with it.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Remove its users, keys, tokens and clients with it.")] = False,
         config: Config = None,
         data_dir: DataDir = None,
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Remove a tenant; one that still has users, keys or tokens only by force."""
+        """Remove a tenant; one that still has users, keys, tokens or clients only by force."""
         from hub.eventlog.removal import remove_events  # imported here, because most commands do not need it
 
         admin.run(lambda store: store.remove_tenant(name, force=force, also=remove_events), config, data_dir, database_url)
@@ -164,192 +72,29 @@ def _tenants(admin: Admin) -> typer.Typer:
     return app
 
 
-def _roles(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
-
-    @app.command(epilog="Example:  hub role add wall --tenant acme --subscribe '/statistics/**' --call /statistics/read")
-    def add(
-        name: str,
-        tenant: TenantOption = None,
-        subscribe: Annotated[list[str] | None, typer.Option(help="Channel or pattern; may be repeated.")] = None,
-        publish: Annotated[list[str] | None, typer.Option(help="Channel or pattern; may be repeated.")] = None,
-        call: Annotated[list[str] | None, typer.Option(help="REST operation such as /statistics/read; may be repeated.")] = None,
-        without: Annotated[list[str] | None, typer.Option("--except", help="Channel or pattern that is excepted; may be repeated.")] = None,
-        deny: Annotated[
-            list[str] | None,
-            typer.Option(help="Channel, pattern or operation that is denied, whatever else allows it; may be repeated."),
-        ] = None,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Add a role of a tenant's own: patterns that it may subscribe to, publish on, and operations that it may call."""
-        try:
-            grants = _grants(admin.access.operations, subscribe, publish, call, without, deny)
-        except RoleError as error:
-            refuse(str(error))
-
-        async def work(store: Store) -> Role:
-            return await store.add_role(await only_tenant(store, tenant), name, grants)
-
-        show_one(admin.run(work, config, data_dir, database_url), json, done=f"added role {name}")
-
-    @app.command("list", epilog="Example:  hub role list")
-    def list_(
-        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
-    ) -> None:
-        """List the built-in roles and the tenants' own."""
-        own = admin.run(lambda store: store.roles(tenant), config, data_dir, database_url)
-        show_all([*(Role("", name, grants, 0) for name, grants in admin.access.roles.items()), *own], json, "")
-
-    @app.command(epilog="Example:  hub role show supervisor")
-    def show(
-        name: str,
-        tenant: TenantOption = None,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Show what a role allows."""
-
-        async def work(store: Store) -> Role:
-            if name in BUILT_IN:
-                return Role("", name, admin.access.roles[name], 0)
-            own = await store.roles(await only_tenant(store, tenant))
-            for role in own:
-                if role.name == name:
-                    return role
-            raise AdminError(f"role: no role {name!r}; there are: {', '.join([*BUILT_IN, *(role.name for role in own)])}")
-
-        show_one(admin.run(work, config, data_dir, database_url), json, done=BUILT_IN[name].summary if name in BUILT_IN else "")
-
-    @app.command(epilog="Example:  hub role remove wall --tenant acme")
-    def remove(
-        name: str,
-        tenant: TenantOption = None,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Remove a role of a tenant's own that nobody has."""
-
-        async def work(store: Store) -> None:
-            await store.remove_role(await only_tenant(store, tenant), name)
-
-        admin.run(work, config, data_dir, database_url)
-        show_removed(f"role {name}", json)
-
-    return app
-
-
-def _users(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
-    password_option = typer.Option("--password", help="Others of this machine can see it: --password-stdin is better.")
-    stdin_option = typer.Option("--password-stdin", help="Read the password from standard input.")
-
-    @app.command(epilog='Example:  echo "$PASSWORD" | hub user add ana --tenant acme --role supervisor --password-stdin')
-    def add(
-        name: str,
-        tenant: TenantOption = None,
-        role: RolesOption = None,
-        password: Annotated[str | None, password_option] = None,
-        password_stdin: Annotated[bool, stdin_option] = False,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Add a user; asks for the password on a terminal."""
-        chosen = _read_password(password, password_stdin)
-
-        async def work(store: Store) -> User:
-            return await store.add_user(await only_tenant(store, tenant), name, chosen, role or [])
-
-        show_one(admin.run(work, config, data_dir, database_url), json, done=f"added user {name}")
-
-    @app.command("list", epilog="Example:  hub user list --tenant acme")
-    def list_(
-        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
-    ) -> None:
-        """List the users."""
-        found = admin.run(lambda store: store.users(tenant), config, data_dir, database_url)
-        show_all(found, json, "no users yet; add one with: hub user add NAME --role ROLE")
-
-    @app.command(epilog="Example:  hub user show ana --tenant acme")
-    def show(
-        name: str,
-        tenant: TenantOption = None,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Show a user."""
-
-        async def work(store: Store) -> User:
-            return await store.user(await only_tenant(store, tenant), name)
-
-        show_one(admin.run(work, config, data_dir, database_url), json)
-
-    @app.command(epilog="Example:  hub user change ana --tenant acme --role admin")
-    def change(
-        name: str,
-        tenant: TenantOption = None,
-        role: RolesOption = None,
-        password: Annotated[str | None, password_option] = None,
-        password_stdin: Annotated[bool, stdin_option] = False,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Give a user other roles, or another password, which ends every sign-in by the old one."""
-        if role is None and password is None and not password_stdin:
-            refuse("expected --role, --password or --password-stdin, got none of them")
-        chosen = _read_password(password, password_stdin) if password is not None or password_stdin else None
-
-        async def work(store: Store) -> User:
-            return await store.change_user(await only_tenant(store, tenant), name, password=chosen, roles=role)
-
-        show_one(admin.run(work, config, data_dir, database_url), json, done=f"changed user {name}")
-
-    @app.command(epilog="Example:  hub user remove ana --tenant acme")
-    def remove(
-        name: str,
-        tenant: TenantOption = None,
-        config: Config = None,
-        data_dir: DataDir = None,
-        database_url: DatabaseUrl = None,
-        json: AsJson = False,
-    ) -> None:
-        """Remove a user, and the tokens that were made for it."""
-
-        async def work(store: Store) -> None:
-            await store.remove_user(await only_tenant(store, tenant), name)
-
-        admin.run(work, config, data_dir, database_url)
-        show_removed(f"user {name}", json)
-
-    return app
-
-
 def _keys(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
+    app = typer.Typer(no_args_is_help=True, epilog="Example:  hub key add switch --tenant acme --role producer")
 
     @app.command(epilog="Example:  hub key add switch --tenant acme --role producer")
     def add(
         name: str,
         tenant: TenantOption = None,
         role: RolesOption = None,
+        aws: Annotated[bool, typer.Option("--aws", help="An access key, for clients of Amazon that sign their requests.")] = False,
         config: Config = None,
         data_dir: DataDir = None,
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Add an API key, and print it once."""
+        """Add an API key or an access key, and print its secret once."""
+        if aws:
+
+            async def make(transactions: Transactions, settings: Settings) -> tuple[AccessKey, str]:
+                chosen = await only_tenant(store_of(transactions, settings), tenant)
+                return await access_keys_of(transactions, settings).add(chosen, name, role or [])
+
+            show_access_key(*admin.on_database(make, config, data_dir, database_url), json, done=f"added access key {name}")
+            return
 
         async def work(store: Store) -> tuple[Key, str]:
             return await store.add_key(await only_tenant(store, tenant), name, role or [])
@@ -361,9 +106,9 @@ def _keys(admin: Admin) -> typer.Typer:
     def list_(
         tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
     ) -> None:
-        """List the API keys, without their secrets."""
+        """List the API keys and access keys, without their secrets."""
         found = admin.run(lambda store: store.keys(tenant), config, data_dir, database_url)
-        show_all(found, json, "no keys yet; add one with: hub key add NAME --role ROLE")
+        show_all(found, json, "no keys yet; add one with: hub key add NAME --role ROLE", ("id", "tenant", "name", "roles", "created"))
 
     @app.command(epilog="Example:  hub key show switch --tenant acme")
     def show(
@@ -374,12 +119,29 @@ def _keys(admin: Admin) -> typer.Typer:
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Show an API key, without its secret."""
+        """Show an API key or an access key, without its secret."""
 
-        async def work(store: Store) -> Key:
+        async def work(store: Store) -> Key | AccessKey:
             return await store.key(await only_tenant(store, tenant), name)
 
         show_one(admin.run(work, config, data_dir, database_url), json)
+
+    @app.command(epilog="Example:  hub key rotate crm --tenant acme")
+    def rotate(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Give an access key another secret, and print it once; the old one is good for 2 s at most."""
+
+        async def work(transactions: Transactions, settings: Settings) -> tuple[AccessKey, str]:
+            chosen = await only_tenant(store_of(transactions, settings), tenant)
+            return await access_keys_of(transactions, settings).rotate(chosen, name)
+
+        show_access_key(*admin.on_database(work, config, data_dir, database_url), json, done=f"rotated access key {name}")
 
     @app.command(epilog="Example:  hub key remove switch --tenant acme")
     def remove(
@@ -390,7 +152,7 @@ def _keys(admin: Admin) -> typer.Typer:
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Remove an API key; sessions that it opened end."""
+        """Remove an API key or an access key; sessions that it opened end."""
 
         async def work(store: Store) -> None:
             await store.remove_key(await only_tenant(store, tenant), name)
@@ -402,7 +164,7 @@ def _keys(admin: Admin) -> typer.Typer:
 
 
 def _tokens(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
+    app = typer.Typer(no_args_is_help=True, epilog="Example:  hub token add wallboard --tenant acme --role dashboard --expires-in 30d")
 
     @app.command(epilog="Example:  hub token add wallboard --tenant acme --role dashboard --expires-in 30d")
     def add(
@@ -460,5 +222,26 @@ def _tokens(admin: Admin) -> typer.Typer:
         """Remove a token; sessions that it opened end."""
         removed = admin.run(lambda store: store.remove_token(which, tenant), config, data_dir, database_url)
         show_removed(f"token {removed.id} of {removed.subject}", json)
+
+    @app.command(epilog="Example:  hub token block ext:corp:ana --tenant acme")
+    def block(
+        which: Annotated[str, typer.Argument(metavar="JTI|SUBJECT", help="The jti of one token, or a subject as `hub` knows it.")],
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Block a token of an external issuer, or all present ones of a subject; what they opened ends within 2 s."""
+
+        async def work(transactions: Transactions, settings: Settings) -> int:
+            from hub.security.issuers.settings import check_subject  # for this command alone
+            from hub.security.issuers.store import ExternalStore
+
+            check_subject(which, settings.auth.issuers)  # type: ignore[attr-defined]  # of the family auth
+            name = await only_tenant(store_of(transactions, settings), tenant)
+            return await ExternalStore(transactions, now_ms, max_tokens=0).block(name, which, recorder_of(settings))
+
+        show_blocked(which, admin.on_database(work, config, data_dir, database_url), json)
 
     return app

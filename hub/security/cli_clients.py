@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
-from hub.security.cli import AnyTenant, RolesOption, TenantOption, lifetime_s
-from hub.security.cli_database import Admin, now_ms, only_tenant, store_of
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption
+from hub.ops.settings import Settings
+from hub.security.cli_database import Admin, now_ms, only_tenant, recorder_of
+from hub.security.cli_options import AnyTenant, RolesOption, lifetime_s
 from hub.security.cli_output import show_all, show_one, show_removed
-from hub.security.clients_store import ClientsStore, NewClient
-from hub.security.models import ClientRow
+from hub.security.clients_store import ClientChange, ClientsStore, NewClient
+from hub.security.models import AdminError, ClientRow
 from hub.security.oauth.models import GRANTS, Client, Lifetimes
+from hub.security.store import Store
 from hub.storage.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -46,10 +48,14 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
 
 
 def _clients(admin: Admin) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
+    app = typer.Typer(no_args_is_help=True, epilog="Example:  hub client add wall --public --redirect-uri https://wall.example.com/cb")
 
-    def run(work: Callable[[ClientsStore, Transactions], Awaitable[T]], *where: Any) -> T:
-        return admin.on_database(lambda transactions, _: work(ClientsStore(transactions, now_ms), transactions), *where)
+    def run(work: Callable[[ClientsStore, Store], Awaitable[T]], *where: Any) -> T:
+        def on(transactions: Transactions, settings: Settings) -> Awaitable[T]:
+            audit = recorder_of(settings)
+            return work(ClientsStore(transactions, now_ms, audit), Store(transactions, now_ms, audit))
+
+        return admin.on_database(on, *where)
 
     @app.command(epilog="Example:  hub client add wall --public --redirect-uri https://wall.example.com/cb")
     def add(
@@ -73,10 +79,10 @@ def _clients(admin: Admin) -> typer.Typer:
     ) -> None:
         """Add a client; the secret of one that is not public is printed once. With roles, its tokens have no others."""
 
-        async def work(clients: ClientsStore, transactions: Transactions) -> tuple[Client, str | None]:
+        async def work(clients: ClientsStore, store: Store) -> tuple[Client, str | None]:
             new = NewClient(
                 id=client_id,
-                tenant=await only_tenant(store_of(transactions), tenant),
+                tenant=await only_tenant(store, tenant),
                 name=name,
                 public=public,
                 grants=grant or NewClient.DEFAULT_GRANTS,
@@ -98,9 +104,10 @@ def _clients(admin: Admin) -> typer.Typer:
     def list_(
         tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
     ) -> None:
-        """List the clients, without their secrets."""
+        """List the clients; `hub client show` tells more of one."""
         found = run(lambda clients, _: clients.all(tenant), config, data_dir, database_url)
-        show_all([ClientRow.of(each) for each in found], json, "no clients yet; add one with: hub client add ID --redirect-uri URI")
+        nothing = "no clients yet; add one with: hub client add ID --redirect-uri URI"
+        show_all([ClientRow.of(each) for each in found], json, nothing, ("id", "tenant", "public", "grants", "roles", "redirect_uris"))
 
     @app.command(epilog="Example:  hub client show wall")
     def show(
@@ -113,6 +120,51 @@ def _clients(admin: Admin) -> typer.Typer:
         """Show a client, without its secrets."""
         show_one(ClientRow.of(run(lambda clients, _: clients.one(client_id), config, data_dir, database_url)), json)
 
+    @app.command(epilog="Example:  hub client change wall --redirect-uri https://wall.example.com/cb --redirect-uri http://127.0.0.1/cb")
+    def change(
+        client_id: Annotated[str, typer.Argument(metavar="ID")],
+        name: Annotated[str | None, typer.Option(help="What users read on the sign-in page.")] = None,
+        redirect_uri: Uris = None,
+        post_logout_uri: LogoutUris = None,
+        grant: Annotated[list[str] | None, typer.Option("--grant", metavar="GRANT", help=f"{_GRANTS}; repeatable.")] = None,
+        role: RolesOption = None,
+        every_role: Annotated[bool, typer.Option("--every-role", help="Its tokens have all roles of their users.")] = False,
+        origin: Origins = None,
+        frame_origin: Frames = None,
+        pkce: Annotated[bool | None, typer.Option("--pkce/--no-pkce", help="Require PKCE of a client with a secret too.")] = None,
+        consent: Annotated[bool | None, typer.Option("--consent/--no-consent", help="Ask each user whether the client may.")] = None,
+        access_for: Annotated[str | None, typer.Option(metavar="TIME", help="How long its access tokens are good.")] = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Change a client. What is not given stays; what is given replaces all that was there of its kind, and "" empties a list."""
+
+        async def work(clients: ClientsStore, _: Store) -> Client:
+            if role is not None and every_role:
+                raise AdminError("--every-role: expected it without --role, got both")
+            access_s = None if access_for is None else lifetime_s(access_for, "--access-for")
+            made = ClientChange(
+                name=name,
+                grants=grant,
+                roles=role,
+                redirect_uris=_emptied(redirect_uri),
+                post_logout_uris=_emptied(post_logout_uri),
+                origins=_emptied(origin),
+                frame_origins=_emptied(frame_origin),
+                pkce=pkce,
+                consent=consent,
+                access_s=access_s,
+                every_role=every_role,
+            )
+            if made == ClientChange():
+                raise AdminError("expected something to change, got nothing; see: hub client change --help")
+            return await clients.change(client_id, made)
+
+        client = run(work, config, data_dir, database_url)
+        show_one(ClientRow.of(client), json, done=f"changed client {client_id}")
+
     @app.command(epilog="Example:  hub client secret crm    and, when every program has the new one:  hub client secret crm --drop-old")
     def secret(
         client_id: Annotated[str, typer.Argument(metavar="ID")],
@@ -124,7 +176,7 @@ def _clients(admin: Admin) -> typer.Typer:
     ) -> None:
         """Give a client another secret, and print it once. The old one is good until it is dropped."""
 
-        async def work(clients: ClientsStore, _: Transactions) -> tuple[Client, str | None]:
+        async def work(clients: ClientsStore, _: Store) -> tuple[Client, str | None]:
             return (await clients.drop_old_secret(client_id), None) if drop_old else await clients.add_secret(client_id)
 
         client, made = run(work, config, data_dir, database_url)
@@ -144,3 +196,8 @@ def _clients(admin: Admin) -> typer.Typer:
         show_removed(f"client {client_id}", json)
 
     return app
+
+
+def _emptied(given: list[str] | None) -> list[str] | None:
+    """The values of a repeatable option; one empty value stands for none."""
+    return [] if given == [""] else given

@@ -41,6 +41,12 @@ def client_of(row: Row) -> Client:
     )
 
 
+def count_origins(tx: Transaction, tenant: str) -> int:
+    """How many origins the clients of a tenant have registered together."""
+    rows = tx.rows("SELECT origins FROM clients WHERE tenant = ? AND CAST(origins AS TEXT) <> '[]'", (tenant,))
+    return sum(len(decoded(origins)) for (origins,) in rows)
+
+
 def insert_client(tx: Transaction, client: Client, now_ms: int) -> None:
     """Add the row of a client."""
     lists = (client.redirect_uris, client.post_logout_uris, client.origins, client.frame_origins)
@@ -52,5 +58,19 @@ def insert_client(tx: Transaction, client: Client, now_ms: int) -> None:
             None if client.roles is None else json.dumps(client.roles),
             *map(json.dumps, lists),
             *(int(client.pkce), int(client.consent), json.dumps(asdict(client.lifetimes)), now_ms),
+        ),
+    )
+
+
+def update_client(tx: Transaction, client: Client) -> None:
+    """Store what may be changed of a client; its secrets stay."""
+    lists = (client.redirect_uris, client.post_logout_uris, client.origins, client.frame_origins)
+    tx.run(
+        "UPDATE clients SET name = ?, grants = ?, roles = ?, redirect_uris = ?, post_logout_uris = ?, origins = ?, frame_origins = ?, "
+        "pkce = ?, consent = ?, lifetimes = ? WHERE id = ?",
+        (
+            *(client.name, json.dumps(sorted(client.grants)), None if client.roles is None else json.dumps(client.roles)),
+            *map(json.dumps, lists),
+            *(int(client.pkce), int(client.consent), json.dumps(asdict(client.lifetimes)), client.id),
         ),
     )

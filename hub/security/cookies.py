@@ -20,6 +20,7 @@ from typing import Final
 
 from hub.core.ports import Clock
 from hub.security.credentials import Credential, sign_in_discriminator
+from hub.storage.private_folder import make_private
 
 SIGN_IN_COOKIE: Final = "HUB_SESSION"
 STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
@@ -72,11 +73,13 @@ def version_of(credential: Credential) -> str:
 class CookieSigner:
     """Writes and reads sign-in cookies."""
 
-    __slots__ = ("_clock", "_key", "lifetime_s")
+    __slots__ = ("_clock", "_key", "device_key", "lifetime_s")
 
     def __init__(self, secret: bytes, clock: Clock, *, lifetime_s: int) -> None:
         """``secret`` is ``HUB_SECRET``. The cookie's key is derived from it, because the secret also signs other things."""
         self._key = hmac.digest(secret, b"sign-in cookie", "sha256")
+        self.device_key = hmac.digest(secret, b"device cookie", "sha256")
+        """For :class:`hub.security.devices.DeviceSigner`."""
         self._clock = clock
         self.lifetime_s = lifetime_s
 
@@ -180,7 +183,7 @@ def kept_secret(folder: Path) -> bytes:
     """
     path = folder / "secret"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         handle, name = tempfile.mkstemp(dir=folder, prefix="secret.")  # mode 0600
         try:
             with os.fdopen(handle, "w") as made:

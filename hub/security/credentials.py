@@ -52,7 +52,7 @@ class Credential:
     """A credential as it was read from the database. If a later read gives another value, the sessions that it opened must end."""
 
     id: str
-    """``token:``, ``access:`` (a token of OAuth), ``key:`` or ``user:`` with the row's id."""
+    """``token:``, ``access:`` (a token of OAuth), ``key:``, ``aws:`` (an access key) or ``user:`` with the row's id."""
     tenant: str
     subject: str
     roles: frozenset[str]
@@ -69,13 +69,15 @@ class Credential:
     client: str | None = None
     """The id of the client that got an OAuth token."""
     generation: int = 0
-    """Of a user: how often all sign-ins were ended. A cookie holds for one generation."""
+    """Of a user: how often all sign-ins were ended; a cookie holds for one generation. Of an access key: the number of its secret."""
 
     def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
         """The principal. ``discriminator`` distinguishes the logins of one credential if its secret cannot (sign-in by password)."""
         own = login_key(self.tenant, self.subject, discriminator or self._own_login)
         login = login_key(self.tenant, self.subject, statistics_session) if statistics_session else own
-        return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id, scopes=self.scopes)
+        return Principal(
+            self.tenant, self.subject, self.roles, login, own, credential=self.id, scopes=self.scopes, expires_ms=self.expires_ms
+        )
 
     @property
     def _own_login(self) -> str:

@@ -1,6 +1,5 @@
 """Identifies callers and decides what they may do, for every protocol (docs/protocol/credentials.md)."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -11,35 +10,32 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.types import Scope
 
-from hub.background import BackgroundTask
 from hub.core.limits import Limits
 from hub.core.ports import Clock
-from hub.core.principal import Action, Principal, login_key
+from hub.core.principal import Principal, login_key
 from hub.http.errors import ApiError
 from hub.security import demo
 from hub.security.access import Scope as OAuthScope
+from hub.security.access_keys import AccessKeySecrets
 from hub.security.brake import SignInBrake
 from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, SignedIn, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
+from hub.security.decisions import Decisions
+from hub.security.devices import DeviceSigner
 from hub.security.directory import Directory, Gone
+from hub.security.following import REFRESH_S, Following
 from hub.security.origin import from_own_page, header
-from hub.security.passwords import FailureBrake, HashQueue
-from hub.security.roles import ANONYMOUS, allowed
+from hub.security.passwords import HashQueue
+from hub.security.roles import ANONYMOUS
+from hub.security.signed_requests import SignedRequests
 from hub.security.tickets import Opened, Tickets, credential_version
 from hub.security.tickets_memory import MemoryTickets
-
-REFRESH_S: Final = 1.0
-"""Seconds between two checks of the revision. Running nodes apply changes within 2 s
-(docs/protocol/credentials.md#changes-of-credentials).
-"""
+from hub.security.token_sign_ins import TokenSignIns
 
 TICKET_PATHS: Final = ("/ws", "/events")
 
 _TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
-
-MAX_DECISIONS: Final = 65_536
-"""Decisions in the cache at most. It has a limit because clients choose the resources."""
 
 _ORIGINS_LOGGED: Final = 100
 """Refused origins that are logged, once each. There is a limit because clients choose the origins."""
@@ -86,29 +82,24 @@ def _failed(failure: Failure, *, by_cookie: bool = False) -> Caller:
 
 class Gate:
     """Identifies callers by the rules of docs/protocol/credentials.md#order-of-credentials: the first form of credential that is present
-    counts, and if it is not valid the request is refused. It is also the authorizer of :class:`hub.core.hub.Hub`.
+    counts, and if it is not valid the request is refused. What they may do :attr:`decisions` decides.
     """
 
     __slots__ = (
-        "_changed",
         "_clock",
-        "_decisions",
         "_directory",
-        "_max_decisions",
-        "_operations",
-        "_poll",
-        "_refresh_s",
         "_refused_origins",
-        "_scopes",
-        "_trouble",
         "allowed_origins",
-        "brake",
         "cookies",
+        "decisions",
+        "devices",
+        "following",
         "hashing",
-        "on_revoked",
         "open",
         "sign_ins",
+        "signatures",
         "tickets",
+        "token_sign_ins",
     )
 
     def __init__(
@@ -123,8 +114,8 @@ class Gate:
         operations: Mapping[str, str] | None = None,
         scopes: Mapping[str, OAuthScope] | None = None,
         refresh_s: float = REFRESH_S,
-        max_decisions: int = MAX_DECISIONS,
         tickets: Tickets | None = None,
+        signatures: SignedRequests | None = None,
     ) -> None:
         """Make a gate. From :meth:`start` on it applies changes of credentials.
 
@@ -134,36 +125,34 @@ class Gate:
             cookies: signs the sign-in cookie.
             open: admit callers without a credential (``--open``).
             allowed_origins: origins whose pages may use the sign-in cookie.
-            limits: the limits of tickets and of failed sign-ins.
+            limits: the limits of tickets, of failed sign-ins, and of decisions that are remembered.
             operations: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
             scopes: the OAuth scopes of families, by name (:attr:`hub.security.access.Access.scopes`).
             refresh_s: seconds between two checks of the database for changes.
-            max_decisions: how many decisions are remembered.
             tickets: those that nodes share; by default they are this process's own.
+            signatures: knows callers who sign their requests; by default access keys of a secret that nobody knows are good.
         """
-        self._operations = operations or {}
-        self._scopes = scopes or {}
         self._directory = directory
+        self.decisions = Decisions(directory, operations=operations, scopes=scopes, limits=limits)
+        """Decides what callers may do."""
         self._clock = clock
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         """Origins of other pages that may use the hub from a browser."""
         self.cookies = cookies
+        self.signatures = signatures or SignedRequests(directory, AccessKeySecrets(secrets.token_bytes(32)), clock)
+        """Knows callers who sign their requests. Only operations that take signatures ask it."""
+        self.devices = DeviceSigner(cookies.device_key, clock)
+        """Knows browsers in which users have signed in."""
         self.open = open
         self.tickets: Tickets = MemoryTickets(clock, limits) if tickets is None else tickets
-        self.brake = FailureBrake(clock, limits)
         self.hashing = HashQueue(limits or Limits())
+        self.token_sign_ins = TokenSignIns(clock, limits or Limits())
         """The passwords that wait to be checked."""
-        self.sign_ins = SignInBrake(self.brake)
+        self.sign_ins = SignInBrake(clock, limits)
         """Limits failed sign-ins. Where nodes share a Redis it is replaced before the start by one that counts for all of them."""
-        self.on_revoked: list[Callable[[Gone], None]] = []
-        """Called after credentials were removed, changed or expired, with a function that tells which principals are concerned."""
-        self._max_decisions = max_decisions
-        self._refresh_s = refresh_s
-        self._decisions: dict[tuple[str, frozenset[str], frozenset[str] | None, Action, str], bool] = {}
-        self._poll = BackgroundTask("hub.security.gate")
-        self._changed = asyncio.Event()
+        self.following = Following(directory, self.decisions, self.tickets, refresh_s=refresh_s)
+        """Has changes of the database take effect."""
         self._refused_origins: set[str] = set()
-        self._trouble: str | None = None
 
     # -- identifying callers ----------------------------------------------------------------------------------------
 
@@ -180,12 +169,39 @@ class Gate:
             ApiError: 503, the caller's tenant already has its share of the connections.
         """
         caller = await self._identify(scope, statistics_session, cookies=cookies)
-        connection = connection_of(scope)
-        if caller.principal is not None and connection is not None:
-            if not connection.identify(caller.principal.tenant):
-                raise ApiError(503, _SHARE_TAKEN, headers={"Retry-After": str(RETRY_AFTER_S)})
-            connection.admit(anonymous=False, tenant=caller.principal.tenant)
+        if caller.principal is not None:
+            self.count(scope, caller.principal)
         return caller
+
+    def count(self, scope: Scope, principal: Principal) -> None:
+        """Count the connection of a request as one that has shown a credential.
+
+        Raises:
+            ApiError: 503, the caller's tenant already has its share of the connections.
+        """
+        connection = connection_of(scope)
+        if connection is None:
+            return
+        if not connection.identify(principal.tenant):
+            raise ApiError(503, _SHARE_TAKEN, headers={"Retry-After": str(RETRY_AFTER_S)})
+        connection.admit(anonymous=False, tenant=principal.tenant)
+
+    async def key_beside(self, scope: Scope, tenant: str) -> Failure | None:
+        """Check the API key, if there is one, of a request that shows another credential, of ``tenant``. Returns what is wrong with it.
+
+        Raises:
+            LookupUnavailableError: the database does not answer.
+        """
+        keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
+        if not keys:
+            return None
+        of_key = await self._holder_of(keys[0]) if len(keys) == 1 else None
+        if of_key is None:
+            return Failure.UNKNOWN_KEY
+        return None if of_key.tenant == tenant else Failure.TENANT_MISMATCH
+
+    async def _holder_of(self, key: bytes) -> Credential | None:
+        return await self._directory.by_key(hash_secret(key)) if 0 < len(key) <= MAX_SECRET_LENGTH else None
 
     async def _identify(self, scope: Scope, statistics_session: str | None, *, cookies: bool) -> Caller:
         authorization: list[bytes] = []
@@ -242,11 +258,11 @@ class Gate:
     async def _by_secrets(self, token: bytes | None, key: bytes | None, statistics_session: str | None) -> Caller:
         holder: Credential | None = None
         if token is not None:
-            holder = await self._directory.by_token(hash_secret(token)) if 0 < len(token) <= MAX_SECRET_LENGTH else None
+            holder = await self._directory.by_bearer(token)
             if holder is None:
                 return _failed(Failure.BAD_TOKEN)
         if key is not None:
-            of_key = await self._directory.by_key(hash_secret(key)) if 0 < len(key) <= MAX_SECRET_LENGTH else None
+            of_key = await self._holder_of(key)
             if of_key is None:
                 return _failed(Failure.UNKNOWN_KEY)
             if holder is not None and holder.tenant != of_key.tenant:
@@ -257,12 +273,16 @@ class Gate:
 
     async def _by_cookies(self, scope: Scope, values: list[str], statistics_session: str | None) -> Caller:
         """Identify by the first valid sign-in cookie: there may be cookies of the same name from other servers on the same host."""
-        if not self.from_own_page(scope):
+        origin = (header(scope, b"origin") or "").lower()
+        of_client = self._directory.client_origins.tenants(origin)
+        if not of_client and not self.from_own_page(scope):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
         found = await self._signed_in(values)
         if found is None:
             return _failed(Failure.BAD_TOKEN, by_cookie=True)
         signed_in, credential = found
+        if of_client and credential.tenant not in of_client and not self.from_own_page(scope):
+            return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)  # another tenant's client may not act for this user
         principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
         return Caller(principal, None, by_cookie=True)
 
@@ -322,6 +342,10 @@ class Gate:
 
     # -- signing in -------------------------------------------------------------------------------------------------
 
+    def still_good(self, principal: Principal) -> bool:
+        """See :meth:`hub.security.directory.Directory.still_good`."""
+        return self._directory.still_good(principal)
+
     async def credential_of(self, principal: Principal) -> Credential | None:
         """The credential of a principal; None if it is no longer valid."""
         return await self._directory.by_id(principal.credential) if principal.credential else None
@@ -341,6 +365,18 @@ class Gate:
         """The ``Set-Cookie`` header that signs a browser in as the user of ``--demo``; None if the hub runs without ``--demo``."""
         user, built_in = await self._directory.by_user(demo.TENANT, demo.USER)
         return self.sign_in_cookie(user, secure=secure) if user is not None and built_in else None
+
+    def may_call(self, scope: Scope) -> bool:
+        """Whether a request comes from a page that may read the answer: as :meth:`from_own_page`, or of an origin that a client of any
+        tenant has registered. A cookie counts there for users of that tenant alone.
+        """
+        origin = header(scope, b"origin")
+        return (origin is not None and self.allows_origin(origin)) or self.from_own_page(scope)
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether an origin is one of the setting ``allowed_origins``, or of a client."""
+        origin = origin.lower()
+        return origin in self.allowed_origins or origin in self._directory.client_origins
 
     def from_own_page(self, scope: Scope) -> bool:
         """Whether a request comes from a page of the hub, from one of an allowed origin, or from a client that is no browser."""
@@ -362,91 +398,32 @@ class Gate:
         """Finds credentials."""
         return self._directory
 
-    # -- deciding what callers may do -------------------------------------------------------------------------------
-
-    async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
-        """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
-        question = (principal.tenant, principal.roles, principal.scopes, action, resource)
-        known = self._decisions.get(question)
-        if known is None:
-            known = allowed(await self._directory.grants(principal.tenant, principal.roles), action, resource)
-            if known and principal.scopes is not None:
-                known = self._within_scopes(principal.scopes, action, resource)
-            if len(self._decisions) >= self._max_decisions:
-                self._decisions.clear()
-            self._decisions[question] = known
-        return known
-
-    def _within_scopes(self, scopes: frozenset[str], action: Action, resource: str) -> bool:
-        """Whether one of a token's scopes covers what its roles allow. A scope that no family registers any more covers nothing."""
-        return any(allowed(self._scopes[name].grants, action, resource) for name in scopes if name in self._scopes)
-
-    @property
-    def scopes(self) -> Mapping[str, OAuthScope]:
-        """The OAuth scopes of families, by name."""
-        return self._scopes
-
-    @property
-    def operations(self) -> Mapping[str, str]:
-        """What each REST operation does, in words."""
-        return self._operations
-
-    def summary_of(self, operation: str) -> str:
-        """What a REST operation does, in words that follow "may not"."""
-        return self._operations.get(operation, f"call {operation}")
-
     # -- applying changes -------------------------------------------------------------------------------------------
+
+    @property
+    def on_revoked(self) -> list[Callable[[Gone], None]]:
+        """See :attr:`hub.security.following.Following.on_revoked`."""
+        return self.following.on_revoked
 
     async def start(self) -> None:
         """Begin to apply changes of the database."""
-        await self.refresh()
-        self._poll.start(self._follow())
+        await self.following.start()
 
     async def stop(self) -> None:
         """Stop applying changes."""
-        await self._poll.stop()
+        await self.following.stop()
 
     async def refresh(self) -> None:
-        """Look for credentials that changed or expired, and call the listeners."""
-        generation = self._directory.grants_generation
-        gone = await self._directory.refresh()
-        if generation != self._directory.grants_generation:
-            self._decisions.clear()
-        if gone is None:
-            return
-        await self.tickets.revoke(gone)
-        for listener in self.on_revoked:
-            try:
-                listener(gone)
-            except Exception:  # the other listeners must still be called, since they get no second call
-                _log.exception("sessions of a revoked credential could not be ended")
+        """Look for credentials that changed or expired, and end what they opened."""
+        await self.following.refresh()
 
     def refresh_soon(self) -> None:
-        """Look for changes at once, since one was made here."""
-        self._changed.set()
+        """Look for changes at once, since one was made here, and tell the other nodes."""
+        self.following.made_change()
 
     async def readiness(self) -> str | None:
         """What is wrong with the database, for ``/readyz``; None if nothing is."""
-        return self._trouble
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._refresh_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            self._changed.clear()
-            try:
-                await self.refresh()
-            except Exception as error:  # callers in the cache are served until the database works again
-                if self._trouble is None:
-                    _log.exception("credentials cannot be refreshed")
-                self._trouble = f"the database does not answer: {type(error).__name__}"
-            else:
-                if self._trouble is not None:
-                    _log.info("credentials are refreshed again")
-                self._trouble = None
+        return await self.following.readiness()
 
 
 def _bearer(values: list[bytes]) -> bytes | None:

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from hub.core.json_text import show
 from hub.http.errors import ApiError
-from hub.security.origin import header, is_secure
+from hub.security.origin import from_own_page, header, is_secure
 
 if TYPE_CHECKING:
     from hub.ops.settings import Settings
@@ -45,13 +45,22 @@ def _is_loopback(name: str) -> bool:
 class Hosts:
     """The host names of the hub: loopback, the host of ``public_url``, and ``allowed_hosts``."""
 
-    __slots__ = ("_allowed", "_host", "_public_url", "knows", "port")
+    __slots__ = ("_allowed", "_host", "_own_origins", "_public_url", "_tls", "knows", "port")
 
     def __init__(
-        self, allowed: Collection[str] = (), public_url: str | None = None, listens_on: tuple[str, int] = ("127.0.0.1", 0)
+        self,
+        allowed: Collection[str] = (),
+        public_url: str | None = None,
+        listens_on: tuple[str, int] = ("127.0.0.1", 0),
+        *,
+        tls: bool = False,
     ) -> None:
-        """``allowed`` has names, with or without a port; a name without a port is allowed with every port."""
+        """``allowed`` has names, with or without a port; a name without a port is allowed with every port. ``tls``: the hub speaks it."""
         self._public_url = public_url
+        self._tls = tls
+        parts = urlsplit(public_url or "")
+        self._own_origins = frozenset(() if public_url is None else (f"{parts.scheme}://{parts.netloc}".lower(),))
+        """The origin of ``public_url``: behind a proxy the hub may be asked by another name."""
         self._host, self.port = listens_on
         """The port on which the hub listens. If the system chose the port, set it to that."""
         self.knows = lru_cache(maxsize=256)(self._knows)
@@ -64,7 +73,7 @@ class Hosts:
     @classmethod
     def of(cls, settings: Settings) -> Hosts:
         """The hosts that the settings name."""
-        return cls(settings.allowed_hosts, settings.public_url, (settings.host, settings.port))
+        return cls(settings.allowed_hosts, settings.public_url, (settings.host, settings.port), tls=settings.tls.on)
 
     def _knows(self, host: str) -> bool:
         found = split_host(host)
@@ -84,24 +93,29 @@ class Hosts:
             raise _unknown(host, "a link cannot be made from this name: ")
         return f"{'https' if is_secure(scope) else 'http'}://{host}"
 
+    def from_own_page(self, scope: Scope) -> bool:
+        """Whether a request comes from a page of the hub itself, or from no browser; a page of an allowed origin is not the hub's."""
+        return from_own_page(scope, self._own_origins)
+
     def own_url(self) -> str:
         """The base URL for links without a request, such as in a webhook: ``public_url``, else the address on which the hub listens, as
         programs on the same machine reach it.
         """
         if self._public_url is not None:
             return self._public_url
-        return local_url(self._host, self.port)
+        return local_url(self._host, self.port, tls=self._tls)
 
 
-def local_url(host: str, port: int) -> str:
-    """The URL of a server that listens on an address, for programs on the same machine."""
+def local_url(host: str, port: int, *, tls: bool = False) -> str:
+    """The URL of a server that listens on an address, for programs on the same machine; ``tls``: it speaks TLS."""
+    scheme = "https" if tls else "http"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return f"http://{host}:{port}"
+        return f"{scheme}://{host}:{port}"
     if address.is_loopback or address.is_unspecified:
-        return f"http://localhost:{port}"
-    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
+        return f"{scheme}://localhost:{port}"
+    return f"{scheme}://[{host}]:{port}" if address.version == 6 else f"{scheme}://{host}:{port}"
 
 
 def _unknown(host: str | None, why: str) -> ApiError:
@@ -132,11 +146,11 @@ class DemoGuard:
         if host is not None and not self._hosts.knows(host):
             return _unknown(host, "this hub runs with --demo: ")
         if header(scope, b"origin") is not None:
-            return None if self._gate.from_own_page(scope) else self._foreign(header(scope, b"origin"))
+            return None if self._gate.may_call(scope) else self._foreign(header(scope, b"origin"))
         if header(scope, b"sec-fetch-site") in {"cross-site", "same-site"} and header(scope, b"sec-fetch-mode") != "navigate":
             parts = urlsplit(header(scope, b"referer") or "")
             origin = f"{parts.scheme}://{parts.netloc}".lower()
-            return None if origin in self._gate.allowed_origins else self._foreign(origin)
+            return None if self._gate.allows_origin(origin) else self._foreign(origin)
         return None
 
     def _foreign(self, origin: str | None) -> ApiError:

@@ -11,7 +11,8 @@ from hub.security.roles import Grant
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,126}[^\x00-\x20\x7f\ud800-\udfff])?")
-_RESERVED: Final = ("key:", "client:")
+RESERVED: Final = ("key:", "client:", "ext:")
+"""Begin the subjects of keys, of clients by themselves, and of external issuers: no user has such a name."""
 
 
 class AdminError(Exception):
@@ -26,15 +27,28 @@ class ExistsError(AdminError):
     """The name is taken already."""
 
 
+class UnknownRoleError(NotThereError):
+    """A role that is to be given does not exist."""
+
+
+class BuiltInError(AdminError):
+    """A role of the hub itself is to be shown, changed or removed as if it were a tenant's own."""
+
+
+class InUseError(AdminError):
+    """What is to be removed is still needed by others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant, and how many users, keys and tokens it has. ``created_ms`` is in milliseconds since 1970 UTC, here and below."""
+    """A tenant, and how many users, keys, tokens and clients it has. ``created_ms`` is in milliseconds since 1970 UTC, here and below."""
 
     name: str
     created_ms: int
     users: int
     keys: int
     tokens: int
+    clients: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +63,19 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user, without the password."""
+    """A user, without the password. ``number`` is the ``dbid`` of the Authentication API; None until a hub has given one."""
 
     id: str
     tenant: str
     name: str
     roles: tuple[str, ...]
     created_ms: int
+    number: int | None = None
+    given_name: str | None = None
+    family_name: str | None = None
+    email: str | None = None
+    disabled: bool = False
+    """Whether the user may not sign in, and none of the user's tokens is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,21 @@ class Key:
     name: str
     roles: tuple[str, ...]
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """A key that signs requests, without its secret. ``generation`` counts its secrets from 1, ``rotated_ms`` is when it got the present
+    one; None: it has the first.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    created_ms: int
+    generation: int
+    rotated_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +166,6 @@ def check_name(field: str, name: str) -> None:
     """
     if not is_name(name):
         raise AdminError(f"{field}: expected 1-128 characters without control characters or outer blanks, got {name!r}")
-    if name.startswith(_RESERVED):
-        reserved = " or ".join(map(repr, _RESERVED))
-        raise AdminError(f"{field}: expected a name that does not begin with {reserved}, which stand for keys and clients, got {name!r}")
+    if name.startswith(RESERVED):
+        reserved = " or ".join(map(repr, RESERVED))
+        raise AdminError(f"{field}: expected a name that does not begin with {reserved}, which others have, got {name!r}")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from hub.http.headers import first_headers
+from hub.security.cookies import SIGN_IN_COOKIE, read_cookies
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -16,6 +17,14 @@ def header(scope: Scope, name: bytes) -> str | None:
     """The first header of a name (given in lower case); None when there is none."""
     value = first_headers(scope).get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def client_address(scope: Scope) -> str:
+    """The address of the client, as far as the server knows; empty if it does not. For limits by address, which trusted proxies are exempt
+    from, see :func:`hub.http.body.address_of`.
+    """
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
 
 
 def is_secure(scope: Scope) -> bool:
@@ -60,3 +69,18 @@ def foreign_origin(scope: Scope) -> str | None:
     """
     origin = header(scope, b"origin")
     return None if origin is None or "://" not in origin or from_own_page(scope) else origin.lower()
+
+
+def may_be_link(scope: Scope) -> bool:
+    """Whether a browser may have followed a link or a redirect of another site, with which it sends the sign-in cookie (``SameSite=Lax``).
+    Such a request must change nothing.
+
+    Only what a browser sends with requests of the hub's own pages and of what its user typed counts as proof: many browsers send no Fetch
+    Metadata to a host without TLS. An ``Origin`` is looked at where the caller is identified.
+    """
+    if any(header(scope, name) is not None for name in (b"authorization", b"x-api-key", b"origin")):
+        return False
+    site = header(scope, b"sec-fetch-site")
+    if site is None:
+        return bool(read_cookies(scope["headers"], SIGN_IN_COOKIE))
+    return site not in {"same-origin", "none"}

@@ -1,8 +1,7 @@
-"""Passwords: hashing with argon2 in threads, and a limit on failed sign-ins."""
+"""Passwords: hashing with argon2 in threads, and a bound on those that wait for it."""
 
 import asyncio
 import hmac
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -10,7 +9,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from hub.core.limits import Limits
-from hub.core.ports import Clock
+from hub.giving_way import give_way
 from hub.security.credentials import hash_secret
 
 MIN_LENGTH: Final = 8
@@ -19,13 +18,20 @@ MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1024
 """Characters of a password at most: hashing a longer one takes more time."""
 
-MAX_WATCHED: Final = 10_000
+_hasher: Final = PasswordHash((Argon2Hasher(parallelism=1),))
+"""One lane: argon2 makes a thread for each lane of each hash, so that two hashes of four lanes are eight threads beside that of the event
+loop, and messages wait ten times as long while somebody guesses passwords. One lane is as much work for an attacker: that is decided by the
+memory and the rounds (RFC 9106 section 4 has four lanes so that a hash is made sooner)."""
 
-_hasher: Final = PasswordHash((Argon2Hasher(),))
-_threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
+_NICER: Final = 5
+"""How much nicer than the process a thread of passwords is. By the scheduler of Linux the event loop then gets three fifths of a core that
+it and both threads want; p99 of messages is the same as with 10 or 19, which would leave passwords no time where much else is to do."""
+
+
+_threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password", initializer=give_way, initargs=(_NICER,))
 """Each hash takes 64 MiB and one core for about 50 ms. Two threads limit how much of both many sign-ins at once can take."""
 
-NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
+NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=1$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
 """A hash to verify if the user does not exist, so that the time of the answer does not reveal it."""
 
 
@@ -84,45 +90,3 @@ class HashQueue:
             self._by_address[address] = mine
         else:
             del self._by_address[address]
-
-
-class FailureBrake:
-    """Counts failed sign-ins by address and user. It keeps a limited number of pairs and removes that with the oldest last try first."""
-
-    __slots__ = ("_clock", "_failures", "_max_failures", "_max_watched", "_window_s")
-
-    def __init__(self, clock: Clock, limits: Limits | None = None, *, max_watched: int = MAX_WATCHED) -> None:
-        limits = limits or Limits()
-        self._clock = clock
-        self._max_failures = limits.sign_in_failures
-        self._max_watched = max_watched
-        self._window_s = limits.sign_in_window_s
-        self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
-
-    def wait_s(self, address: str, user: str) -> int:
-        """Seconds to wait before another try; 0 if it is allowed now."""
-        since, count = self._failures.get((address, user), (0.0, 0))
-        left = since + self._window_s - self._clock.monotonic()
-        if not self._max_failures or count < self._max_failures or left <= 0:
-            return 0
-        return max(1, round(left))
-
-    def watches(self, address: str, user: str) -> bool:
-        """Whether a try of the last ``limits.sign_in_window_s`` is counted."""
-        since, count = self._failures.get((address, user), (0.0, 0))
-        return count > 0 and self._clock.monotonic() - since < self._window_s
-
-    def tried(self, address: str, user: str) -> None:
-        """Count a try. It counts as failed until :meth:`succeeded` is called, so that many tries at once are limited too."""
-        now = self._clock.monotonic()
-        since, count = self._failures.get((address, user), (now, 0))
-        if now - since >= self._window_s:
-            since, count = now, 0
-        self._failures[address, user] = (since, count + 1)
-        self._failures.move_to_end((address, user))
-        if len(self._failures) > self._max_watched:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, address: str, user: str) -> None:
-        """Note that a sign-in succeeded, and forget earlier failures."""
-        self._failures.pop((address, user), None)

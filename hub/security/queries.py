@@ -1,17 +1,34 @@
 """Reads and checks the rows of tenants, roles, users, API keys and tokens. All of it runs inside transactions."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from hub.security import passwords
 from hub.security.changes import Kind
-from hub.security.models import AdminError, Key, NotThereError, Tenant, Token, User, is_name, is_tenant_name
+from hub.security.models import (
+    AccessKey,
+    AdminError,
+    ExistsError,
+    Key,
+    NotThereError,
+    Tenant,
+    Token,
+    UnknownRoleError,
+    User,
+    is_name,
+    is_tenant_name,
+)
 from hub.security.roles import BUILT_IN
-from hub.storage.transactions import Row, Transaction
+from hub.storage.transactions import Row, Transaction, marks
 
-USERS: Final = "SELECT id, tenant, name, roles, created_ms FROM users"
-KEYS: Final = "SELECT id, tenant, name, roles, created_ms FROM api_keys"
+USERS: Final = "SELECT id, tenant, name, roles, created_ms, number, given_name, family_name, email, disabled FROM users"
+KEYS: Final = (
+    "SELECT id, tenant, name, roles, created_ms, generation, rotated_ms FROM ("
+    "SELECT id, tenant, name, roles, created_ms, NULL AS generation, NULL AS rotated_ms FROM api_keys UNION ALL "
+    "SELECT id, tenant, name, roles, created_ms, generation, rotated_ms FROM access_keys) every_key"
+)
+"""API keys and access keys; no two of a tenant have one name. The former have no generation."""
 TOKENS: Final = "SELECT id, tenant, subject, user_id, roles, expires_ms, created_ms FROM tokens"
 
 
@@ -60,6 +77,14 @@ def has_tenant(tx: Transaction, name: str) -> bool:
     return is_tenant_name(name) and tx.row("SELECT 1 FROM tenants WHERE name = ?", (name,)) is not None
 
 
+def known_tenants(tx: Transaction, names: Collection[str]) -> set[str]:
+    """Those of ``names``, each of which can be a tenant's, that are tenants."""
+    if not names:
+        return set()
+    query = f"SELECT name FROM tenants WHERE name IN ({marks(list(names))})"  # noqa: S608 - as many marks as names
+    return {name for (name,) in tx.rows(query, list(names))}
+
+
 def check_tenant(tx: Transaction, name: str) -> None:
     """Check that there is a tenant of this name.
 
@@ -79,9 +104,21 @@ def count_by_tenant(tx: Transaction, table: str) -> dict[str, int]:
 
 def all_tenants(tx: Transaction) -> list[Tenant]:
     """Every tenant, by name."""
-    users, keys, tokens = (count_by_tenant(tx, table) for table in ("users", "api_keys", "tokens"))
+    users, keys, access_keys, tokens, clients = (
+        count_by_tenant(tx, table) for table in ("users", "api_keys", "access_keys", "tokens", "clients")
+    )
     rows = tx.rows("SELECT name, created_ms FROM tenants ORDER BY name")
-    return [Tenant(name, at_ms, users.get(name, 0), keys.get(name, 0), tokens.get(name, 0)) for name, at_ms in rows]
+    return [
+        Tenant(
+            name,
+            at_ms,
+            users=users.get(name, 0),
+            keys=keys.get(name, 0) + access_keys.get(name, 0),
+            tokens=tokens.get(name, 0),
+            clients=clients.get(name, 0),
+        )
+        for name, at_ms in rows
+    ]
 
 
 def tenant_of(tx: Transaction, name: str) -> Tenant:
@@ -104,6 +141,13 @@ def select(tx: Transaction, query: str, order: str, tenant: str | None) -> list[
     return tx.rows(f"{query} WHERE tenant = ? ORDER BY {order}", (tenant,))
 
 
+def page(tx: Transaction, query: str, key: str, tenant: str, after: str | None, limit: int) -> list[Row]:
+    """Rows of a tenant behind a key, in the order of the key; ``after`` None: from the beginning."""
+    if after is None:
+        return tx.rows(f"{query} WHERE tenant = ? ORDER BY {key} LIMIT ?", (tenant, limit))
+    return tx.rows(f"{query} WHERE tenant = ? AND {key} > ? ORDER BY {key} LIMIT ?", (tenant, after, limit))
+
+
 def named(tx: Transaction, query: str, kind: str, tenant: str, name: str) -> Row:
     """The row of a tenant's user or key of that name; ``query`` selects id, tenant and name first."""
     check_tenant(tx, tenant)
@@ -112,6 +156,16 @@ def named(tx: Transaction, query: str, kind: str, tenant: str, name: str) -> Row
         names = [row[2] for row in select(tx, query, "name", tenant)]
         raise NotThereError(no_such(kind, name, names, f"hub {kind} add NAME --tenant {tenant}"))
     return found
+
+
+def check_new_key(tx: Transaction, tenant: str, name: str) -> None:
+    """Check that a tenant has no key of this name, of either kind.
+
+    Raises:
+        ExistsError: it has.
+    """
+    if tx.row(f"{KEYS} WHERE tenant = ? AND name = ?", (tenant, name)) is not None:
+        raise ExistsError(f"key: expected a new name, got {name!r}, which tenant {tenant} has already")
 
 
 def own_roles(tx: Transaction, tenant: str) -> list[str]:
@@ -132,7 +186,7 @@ def check_roles(tx: Transaction, tenant: str, roles: Iterable[str]) -> list[str]
     own = own_roles(tx, tenant)
     for role in chosen:
         if role not in BUILT_IN and role not in own:
-            raise NotThereError(no_such("role", role, [*BUILT_IN, *own], f"hub role add NAME --tenant {tenant}"))
+            raise UnknownRoleError(no_such("role", role, [*BUILT_IN, *own], f"hub role add NAME --tenant {tenant}"))
     return chosen
 
 
@@ -161,16 +215,30 @@ def chosen_token(tokens: Sequence[Token], which: str) -> Token:
     return found[0]
 
 
+def token_by_id(tx: Transaction, identifier: str, tenant: str) -> Token:
+    """The token of a tenant with this id.
+
+    Raises:
+        NotThereError: there is none.
+    """
+    row = tx.row(f"{TOKENS} WHERE id = ? AND tenant = ?", (identifier, tenant))
+    if row is None:
+        raise NotThereError(f"token: no token {identifier!r}")
+    return token_of(row)
+
+
 def user_of(row: Row) -> User:
     """The user of a row of :data:`USERS`."""
-    identifier, tenant, name, roles, created_ms = row
-    return User(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+    identifier, tenant, name, roles, created_ms, number, given_name, family_name, email, disabled = row
+    return User(identifier, tenant, name, tuple(decoded(roles)), created_ms, number, given_name, family_name, email, bool(disabled))
 
 
-def key_of(row: Row) -> Key:
-    """The API key of a row of :data:`KEYS`."""
-    identifier, tenant, name, roles, created_ms = row
-    return Key(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+def key_of(row: Row) -> Key | AccessKey:
+    """The key of a row of :data:`KEYS`."""
+    identifier, tenant, name, roles, created_ms, generation, rotated_ms = row
+    if generation is None:
+        return Key(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+    return AccessKey(identifier, tenant, name, tuple(decoded(roles)), created_ms, generation, rotated_ms)
 
 
 def token_of(row: Row) -> Token:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hub.audit.log import AuditLog, Recorder
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
 from hub.redis.shared import SharedRedis
 from hub.security import demo
 from hub.security.access import Access
-from hub.security.cookies import CookieSigner, kept_secret
+from hub.security.access_keys import AccessKeySecrets
+from hub.security.cookies import CookieSigner
 from hub.security.demo_rows import keep_demo_rows
-from hub.security.directory import Directory
+from hub.security.directory import Directory, sign_ins_kept_ms
 from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.queries import number_users
+from hub.security.secret import signing_secret
+from hub.security.signed_requests import SignedRequests
 from hub.security.store import Store
 from hub.storage.transactions import Transactions
 
@@ -41,7 +45,7 @@ class Security:
         self._settings = settings
         self._transactions = transactions
         secret = signing_secret(settings)
-        self.store = Store(transactions, clock.wall_ms)
+        self.store = Store(transactions, clock.wall_ms, Recorder(AuditLog(secret, clock.wall_ms)))
         origins = [*settings.allowed_origins]
         if settings.public_url is not None:
             scheme, _, rest = settings.public_url.partition("://")
@@ -52,8 +56,15 @@ class Security:
             from hub.security.tickets_redis import RedisTickets  # imported here: the client of Redis takes time to load
 
             self.tickets = RedisTickets(redis, clock, settings.limits)
+        directory = Directory(
+            DatabaseLookup(transactions, access.roles),
+            clock,
+            demo.DemoLookup() if settings.demo else None,
+            max_origins=settings.limits.max_client_origins,
+        )
+        directory.sign_ins_kept_ms = sign_ins_kept_ms(settings.sign_in_hours)
         self.gate = Gate(
-            Directory(DatabaseLookup(transactions, access.roles), clock, demo.DemoLookup() if settings.demo else None),
+            directory,
             clock,
             CookieSigner(secret, clock, lifetime_s=settings.sign_in_hours * 3600),
             open=settings.open,
@@ -62,11 +73,12 @@ class Security:
             operations=access.operations,
             scopes=access.scopes,
             tickets=self.tickets,
+            signatures=SignedRequests(directory, AccessKeySecrets(secret), clock, settings.public_url),
         )
         if redis is not None:
             from hub.security.brake_redis import SharedSignInBrake
 
-            self.gate.sign_ins = SharedSignInBrake(self.gate.brake, redis, settings.limits)
+            self.gate.sign_ins = SharedSignInBrake(clock, redis, settings.limits)
 
     async def start(self) -> None:
         """Begin to apply changes of credentials and roles."""
@@ -84,13 +96,3 @@ class Security:
         if self.tickets is not None:
             await self.tickets.stop()
         await self.gate.stop()
-
-
-def signing_secret(settings: Settings) -> bytes:
-    """The secret that signs cookies and links: the setting ``secret``, or the one that a single hub keeps in its data folder.
-
-    Raises:
-        OSError: the data folder cannot be written.
-        ValueError: the file of the kept secret is empty.
-    """
-    return settings.secret.get_secret_value().encode() if settings.secret is not None else kept_secret(settings.data_dir)

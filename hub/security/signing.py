@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from hub.audit.log import Recorder
+from hub.audit.models import HUB_WIDE, Event
 from hub.security.oauth.keys import ALGORITHMS, RS256, SIGNS_MS, KeyTimes, next_key_from, published, rotated_from, signer
 from hub.security.queries import begin_change
 from hub.storage.transactions import Transaction, Transactions
@@ -36,10 +38,13 @@ _log = structlog.get_logger(__name__)
 class SigningKeys:
     """Signs claims, and makes keys as they are needed. The libraries are loaded with the first use."""
 
-    __slots__ = ("_keys", "_lock", "_now_ms", "_read_ms", "_seal", "_transactions", "_unreadable")
+    __slots__ = ("_audit", "_keys", "_lock", "_now_ms", "_read_ms", "_seal", "_transactions", "_unreadable")
 
-    def __init__(self, transactions: Transactions, secret: bytes, now_ms: Callable[[], int]) -> None:
-        """``secret`` is ``HUB_SECRET``; ``now_ms`` returns the time of day, in milliseconds since 1970 UTC."""
+    def __init__(self, transactions: Transactions, secret: bytes, now_ms: Callable[[], int], audit: Recorder) -> None:
+        """``secret`` is ``HUB_SECRET``; ``now_ms`` returns the time of day, in milliseconds since 1970 UTC; ``audit`` records who rotates
+        keys.
+        """
+        self._audit = audit
         self._transactions = transactions
         self._seal = hmac.digest(secret, b"signing keys", "sha256")
         self._now_ms = now_ms
@@ -85,7 +90,7 @@ class SigningKeys:
         made = []
         for algorithm in ALGORITHMS:
             signs_from = rotated_from(self._keys, algorithm, self._now_ms())
-            made.append(await self._make(algorithm, lambda _, signs_from=signs_from: signs_from))  # type: ignore[misc]
+            made.append(await self._make(algorithm, lambda _, signs_from=signs_from: signs_from, told=True))  # type: ignore[misc]
         await self._read()
         return [each for each in made if each is not None]
 
@@ -103,8 +108,10 @@ class SigningKeys:
                 await self._read()
             self._read_ms = now
 
-    async def _make(self, algorithm: str, when: Callable[[Sequence[KeyTimes]], int | None]) -> KeyTimes | None:
-        """Make and store a key that signs from ``when``. None: another node has made one meanwhile."""
+    async def _make(self, algorithm: str, when: Callable[[Sequence[KeyTimes]], int | None], *, told: bool = False) -> KeyTimes | None:
+        """Make and store a key that signs from ``when``; ``told``: somebody has ordered it, which the audit log tells. None: another node
+        has made one meanwhile.
+        """
         key = await asyncio.to_thread(_generate, algorithm)
         kid = key.thumbprint()
         sealed = self._sealed(kid, key.as_pem(private=True))
@@ -124,6 +131,9 @@ class SigningKeys:
                 "INSERT INTO signing_keys (kid, algorithm, sealed, signs_from_ms, signs_until_ms) VALUES (?, ?, ?, ?, ?)",
                 (kid, algorithm, sealed, made.signs_from_ms, made.signs_until_ms),
             )
+            if told:
+                after = {"algorithm": algorithm, "signs_from_ms": made.signs_from_ms}
+                self._audit.record(tx, Event.SIGNING_KEYS_ROTATED, HUB_WIDE, f"signing_key:{kid}", after=after)
             return made
 
         return await self._transactions.write(add)

@@ -1,29 +1,38 @@
-"""Administration of tenants, roles, users, API keys and tokens, directly on the database.
+"""Administration of tenants and users, directly on the database, and of what :mod:`hub.security.store_roles` and
+:mod:`hub.security.store_keys` have.
 
 Each change raises the revision in the same transaction; running nodes apply it within 2 s. A secret is returned only when it is made.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
+from hub.audit.changes import differences
+from hub.audit.models import Event
 from hub.security import passwords, queries
 from hub.security.changes import Kind
-from hub.security.credentials import hash_secret, new_id, new_key, new_token
+from hub.security.credentials import new_id
 from hub.security.ends import end_of_user
-from hub.security.models import AdminError, ExistsError, Key, NotThereError, Role, Tenant, Token, User, check_name, is_tenant_name
-from hub.security.roles import BUILT_IN, Grant, parse_grant
-from hub.storage.transactions import Row, Transaction, Transactions
+from hub.security.models import (
+    AdminError,
+    ExistsError,
+    Tenant,
+    User,
+    check_name,
+    is_tenant_name,
+)
+from hub.security.store_keys import KeysStore
+from hub.security.store_roles import RolesStore
+from hub.security.user_details import NO_DETAILS, Details
+from hub.storage.transactions import Transaction, marks
 
 
-class Store:
+class Store(RolesStore, KeysStore):
     """The administrator's view of the database."""
 
-    __slots__ = ("_now_ms", "_transactions")
-
-    def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
-        """``now_ms`` returns the time of day, in milliseconds since 1970 UTC."""
-        self._transactions = transactions
-        self._now_ms = now_ms
+    __slots__ = ()
 
     # -- tenants ----------------------------------------------------------------------------------------------------
 
@@ -42,6 +51,7 @@ class Store:
             if not queries.has_tenant(tx, name):
                 tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, ?)", (name, self._now_ms()))
                 self._note(tx, Kind.NEW)
+                self._audit.record(tx, Event.TENANT_ADDED, name)
             elif not exists_ok:
                 raise ExistsError(f"tenant: expected a new name, got {name!r}, which is there already")
             return queries.tenant_of(tx, name)
@@ -63,92 +73,32 @@ class Store:
     async def remove_tenant(
         self, name: str, *, force: bool = False, also: Callable[[Transaction, str], object] = lambda _, __: None
     ) -> None:
-        """Remove a tenant. With ``force``, its users, keys and tokens are removed too. ``also`` removes in the same transaction what others
-        have of it.
+        """Remove a tenant. With ``force``, its users, keys, tokens and clients are removed too. ``also`` removes in the same transaction
+        what others have of it.
 
         Raises:
             NotThereError: there is no tenant of that name.
-            AdminError: without ``force``: the tenant still has users, keys or tokens.
+            AdminError: without ``force``: the tenant still has users, keys, tokens or clients.
         """
 
         def remove(tx: Transaction) -> None:
             queries.begin_change(tx)
             tenant = queries.tenant_of(tx, name)
-            if not force and (tenant.users or tenant.keys or tenant.tokens):
-                raise AdminError(
-                    f"tenant: {name} still has {tenant.users} users, {tenant.keys} keys and {tenant.tokens} tokens; "
-                    "remove them first, or force it to remove them too"
-                )
+            if not force and (tenant.users or tenant.keys or tenant.tokens or tenant.clients):
+                held = (("user", tenant.users), ("key", tenant.keys), ("token", tenant.tokens), ("client", tenant.clients))
+                told = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in held if count)
+                raise AdminError(f"tenant: {name} still has {told}; remove them first, or with --force all at once")
             tx.run("DELETE FROM tenants WHERE name = ?", (name,))
             also(tx, name)
             self._note(tx, Kind.TENANT, name)
-
-        await self._transactions.write(remove)
-
-    # -- roles ------------------------------------------------------------------------------------------------------
-
-    async def add_role(self, tenant: str, name: str, grants: Sequence[Grant]) -> Role:
-        """Add a role of a tenant's own.
-
-        Raises:
-            ExistsError: the tenant has a role of that name, or it is that of a built-in role.
-            NotThereError: there is no such tenant.
-            AdminError: the name is not valid for a role, or there are no grants.
-        """
-        if not is_tenant_name(name):
-            raise AdminError(f"role: expected 1-64 letters, digits and . _ -, a letter or digit first, got {name!r}")
-        if name in BUILT_IN:
-            raise ExistsError(f"role: expected a new name, got {name!r}, which is built in")
-        if not grants:
-            raise AdminError("grants: expected at least one, got none")
-
-        def add(tx: Transaction) -> Role:
-            queries.begin_change_within(tx, tenant)
-            if name in queries.own_roles(tx, tenant):
-                raise ExistsError(f"role: expected a new name, got {name!r}, which tenant {tenant} has already")
-            role = Role(tenant, name, tuple(grants), self._now_ms())
-            stored = json.dumps([grant.to_json() for grant in grants])
-            tx.run("INSERT INTO roles (tenant, name, grants, created_ms) VALUES (?, ?, ?, ?)", (tenant, name, stored, role.created_ms))
-            self._note(tx, Kind.NEW)
-            return role
-
-        return await self._transactions.write(add)
-
-    async def roles(self, tenant: str | None = None) -> list[Role]:
-        """The roles of a tenant's own, or of all tenants."""
-        rows = await self._all("SELECT tenant, name, grants, created_ms FROM roles", "tenant, name", tenant)
-        return [Role(of, name, tuple(parse_grant(raw) for raw in queries.decoded(grants)), at_ms) for of, name, grants, at_ms in rows]
-
-    async def remove_role(self, tenant: str, name: str) -> None:
-        """Remove a role of a tenant's own.
-
-        Raises:
-            NotThereError: the tenant has no such role.
-            AdminError: somebody still has it.
-        """
-
-        def remove(tx: Transaction) -> None:
-            queries.begin_change_within(tx, tenant)
-            own = queries.own_roles(tx, tenant)
-            if name not in own:
-                raise NotThereError(queries.no_such("role", name, own, f"hub role add NAME --tenant {tenant}"))
-            holders = []
-            for kind, query in (
-                ("user", "SELECT name, roles FROM users WHERE tenant = ?"),
-                ("key", "SELECT name, roles FROM api_keys WHERE tenant = ?"),
-                ("token", "SELECT id, roles FROM tokens WHERE tenant = ?"),
-            ):
-                holders += [f"{kind} {who}" for who, roles in tx.rows(query, (tenant,)) if name in (queries.decoded(roles) or ())]
-            if holders:
-                raise AdminError(f"role: {name} is still that of {queries.some(holders)}")
-            tx.run("DELETE FROM roles WHERE tenant = ? AND name = ?", (tenant, name))
-            self._note(tx, Kind.ROLE, tenant)
+            before = {"users": tenant.users, "keys": tenant.keys, "tokens": tenant.tokens, "clients": tenant.clients}
+            self._audit.record(tx, Event.TENANT_REMOVED, name, before=before)
 
         await self._transactions.write(remove)
 
     # -- users ------------------------------------------------------------------------------------------------------
 
-    async def add_user(self, tenant: str, name: str, password: str, roles: Iterable[str]) -> User:
+    async def add_user(self, tenant: str, name: str, password: str, roles: Iterable[str], details: Details = NO_DETAILS) -> User:
         """Add a user.
 
         Raises:
@@ -158,6 +108,7 @@ class Store:
         """
         check_name("user", name)
         queries.check_password(password)
+        details.check()
         hashed = await passwords.hash_password(password)
         wanted = list(roles)
 
@@ -166,12 +117,20 @@ class Store:
             chosen = queries.check_roles(tx, tenant, wanted)
             if tx.row("SELECT 1 FROM users WHERE tenant = ? AND name = ?", (tenant, name)) is not None:
                 raise ExistsError(f"user: expected a new name, got {name!r}, which tenant {tenant} has already")
-            user = User(new_id(), tenant, name, tuple(chosen), self._now_ms())
+            self._supervision.adds(tx, "users", tenant)
+            self._supervision.gives(tx, tenant, chosen)
+            number = queries.next_user_number(tx)
+            user = details.of(User(new_id(), tenant, name, tuple(chosen), self._now_ms(), number))
             tx.run(
-                "INSERT INTO users (id, tenant, name, password_hash, roles, created_ms, number) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (user.id, tenant, name, hashed, json.dumps(chosen), user.created_ms, queries.next_user_number(tx)),
+                "INSERT INTO users (id, tenant, name, password_hash, roles, created_ms, number, given_name, family_name, email, disabled) "
+                f"VALUES ({marks(range(11))})",
+                (
+                    *(user.id, tenant, name, hashed, json.dumps(chosen), user.created_ms, number),
+                    *(user.given_name, user.family_name, user.email, int(user.disabled)),
+                ),
             )
             self._note(tx, Kind.NEW)
+            self._audit.record(tx, Event.USER_ADDED, tenant, self._audit.person(tenant, name), after=_of_user(user))
             return user
 
         return await self._transactions.write(add)
@@ -188,13 +147,27 @@ class Store:
         """
         return await self._transactions.read(lambda tx: queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name)))
 
-    async def change_user(self, tenant: str, name: str, *, password: str | None = None, roles: Iterable[str] | None = None) -> User:
-        """Give a user another password, which ends every sign-in and every token of the user, or other roles.
+    async def user_page(self, tenant: str, after: str | None, limit: int) -> list[User]:
+        """The users of a tenant behind a name, by name."""
+        return [queries.user_of(row) for row in await self._page(queries.USERS, "name", tenant, after, limit)]
+
+    async def change_user(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        password: str | None = None,
+        roles: Iterable[str] | None = None,
+        details: Details = NO_DETAILS,
+    ) -> User:
+        """Give a user another password, other roles, or other details. Another password, and disabling the user, end every sign-in and
+        every token of the user.
 
         Raises:
             NotThereError: no such tenant, user or role.
-            AdminError: the password is not valid.
+            AdminError: the password or a detail is not valid.
         """
+        details.check()
         hashed = None
         if password is not None:
             queries.check_password(password)
@@ -204,13 +177,27 @@ class Store:
         def change(tx: Transaction) -> User:
             queries.begin_change(tx)
             user = queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name))
+            self._supervision.gives(tx, tenant, user.roles)  # who changes a password can sign in as the user
+            made = details.of(user)
+            if wanted is not None:
+                made = replace(made, roles=tuple(queries.check_roles(tx, tenant, wanted)))
+                self._supervision.gives(tx, tenant, made.roles)
+                self._supervision.drops(tx, tenant, set(user.roles) - set(made.roles))
+            if hashed is not None or (made.disabled and not user.disabled):
+                end_of_user(tx, user.id, self._now_ms())
             if hashed is not None:
                 tx.run("UPDATE users SET password_hash = ? WHERE id = ?", (hashed, user.id))
-                end_of_user(tx, user.id, self._now_ms())
-            if wanted is not None:
-                tx.run("UPDATE users SET roles = ? WHERE id = ?", (json.dumps(queries.check_roles(tx, tenant, wanted)), user.id))
+                self._audit.record(tx, Event.PASSWORD_CHANGED, tenant, self._audit.person(tenant, name))
             self._note(tx, Kind.USER, user.id)
-            return queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name))
+            if made != user:
+                tx.run(
+                    "UPDATE users SET roles = ?, given_name = ?, family_name = ?, email = ?, disabled = ? WHERE id = ?",
+                    (json.dumps(made.roles), made.given_name, made.family_name, made.email, int(made.disabled), user.id),
+                )
+                before, after = differences(_of_user(user), _of_user(made))
+                after.update(details.told(user))
+                self._audit.record(tx, Event.USER_CHANGED, tenant, self._audit.person(tenant, name), before=before, after=after)
+            return made
 
         return await self._transactions.write(change)
 
@@ -223,138 +210,15 @@ class Store:
 
         def remove(tx: Transaction) -> None:
             queries.begin_change(tx)
-            identifier = queries.named(tx, queries.USERS, "user", tenant, name)[0]
-            tx.run("DELETE FROM users WHERE id = ?", (identifier,))
-            self._note(tx, Kind.USER, identifier)
+            user = queries.user_of(queries.named(tx, queries.USERS, "user", tenant, name))
+            self._supervision.gives(tx, tenant, user.roles)
+            tx.run("DELETE FROM users WHERE id = ?", (user.id,))
+            self._note(tx, Kind.USER, user.id)
+            self._audit.record(tx, Event.USER_REMOVED, tenant, self._audit.person(tenant, name), before=_of_user(user))
 
         await self._transactions.write(remove)
 
-    # -- API keys ---------------------------------------------------------------------------------------------------
 
-    async def add_key(self, tenant: str, name: str, roles: Iterable[str]) -> tuple[Key, str]:
-        """Add an API key; returns it with its secret, which nobody can read again.
-
-        Raises:
-            ExistsError: the tenant has a key of that name.
-            NotThereError: no such tenant or role.
-            AdminError: the name is not valid.
-        """
-        check_name("key", name)
-        secret = new_key()
-        wanted = list(roles)
-
-        def add(tx: Transaction) -> Key:
-            queries.begin_change_within(tx, tenant)
-            chosen = queries.check_roles(tx, tenant, wanted)
-            if tx.row("SELECT 1 FROM api_keys WHERE tenant = ? AND name = ?", (tenant, name)) is not None:
-                raise ExistsError(f"key: expected a new name, got {name!r}, which tenant {tenant} has already")
-            key = Key(new_id(), tenant, name, tuple(chosen), self._now_ms())
-            tx.run(
-                "INSERT INTO api_keys (id, tenant, name, hash, roles, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.id, tenant, name, hash_secret(secret), json.dumps(chosen), key.created_ms),
-            )
-            self._note(tx, Kind.NEW)
-            return key
-
-        return await self._transactions.write(add), secret
-
-    async def keys(self, tenant: str | None = None) -> list[Key]:
-        """The API keys of a tenant, or of all."""
-        return [queries.key_of(row) for row in await self._all(queries.KEYS, "tenant, name", tenant)]
-
-    async def key(self, tenant: str, name: str) -> Key:
-        """One API key.
-
-        Raises:
-            NotThereError: no such tenant or key.
-        """
-        return await self._transactions.read(lambda tx: queries.key_of(queries.named(tx, queries.KEYS, "key", tenant, name)))
-
-    async def remove_key(self, tenant: str, name: str) -> None:
-        """Remove an API key.
-
-        Raises:
-            NotThereError: no such tenant or key.
-        """
-
-        def remove(tx: Transaction) -> None:
-            queries.begin_change(tx)
-            identifier = queries.named(tx, queries.KEYS, "key", tenant, name)[0]
-            tx.run("DELETE FROM api_keys WHERE id = ?", (identifier,))
-            self._note(tx, Kind.KEY, identifier)
-
-        await self._transactions.write(remove)
-
-    # -- tokens -----------------------------------------------------------------------------------------------------
-
-    async def add_token(
-        self, tenant: str, subject: str, roles: Iterable[str] | None = None, *, expires_ms: int | None = None
-    ) -> tuple[Token, str]:
-        """Add a bearer token for a user of the tenant, or for another name. Returns it with its secret, which nobody can read again.
-
-        For a user, ``roles`` may be left out: the token then has the user's roles, also after they change.
-
-        Raises:
-            NotThereError: no such tenant or role.
-            AdminError: the subject is not valid or has no roles, or ``expires_ms`` has passed.
-        """
-        check_name("subject", subject)
-        if expires_ms is not None and expires_ms <= self._now_ms():
-            raise AdminError("expires: expected a time to come, got one that has passed")
-        secret = new_token()
-        wanted = None if roles is None else list(roles)
-
-        def add(tx: Transaction) -> Token:
-            queries.begin_change_within(tx, tenant)
-            user = tx.row("SELECT id FROM users WHERE tenant = ? AND name = ?", (tenant, subject))
-            if not wanted and user is None:
-                raise AdminError(f"roles: expected at least one, since {subject} is no user of tenant {tenant}, got none")
-            chosen = json.dumps(queries.check_roles(tx, tenant, wanted)) if wanted else None
-            row = (new_id(), tenant, subject, None if user is None else user[0], chosen, expires_ms, self._now_ms())
-            tx.run(
-                "INSERT INTO tokens (id, tenant, subject, user_id, roles, expires_ms, created_ms, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, hash_secret(secret)),
-            )
-            self._note(tx, Kind.NEW)
-            return queries.token_of(row)
-
-        return await self._transactions.write(add), secret
-
-    async def tokens(self, tenant: str | None = None) -> list[Token]:
-        """The tokens of a tenant, or of all tenants; also those that have expired."""
-        return [queries.token_of(row) for row in await self._all(queries.TOKENS, "tenant, subject, created_ms, id", tenant)]
-
-    async def token(self, which: str, tenant: str | None = None) -> Token:
-        """One token, by its id, or by its subject when that has one token only.
-
-        Raises:
-            NotThereError: no such token.
-            AdminError: the subject has several.
-        """
-        return queries.chosen_token(await self.tokens(tenant), which)
-
-    async def remove_token(self, which: str, tenant: str | None = None) -> Token:
-        """Remove a token, named as for :meth:`token`; sessions that it opened end within 2 s.
-
-        Raises:
-            NotThereError: no such token.
-            AdminError: the subject has several.
-        """
-
-        def remove(tx: Transaction) -> Token:
-            queries.begin_change(tx)
-            rows = queries.select(tx, queries.TOKENS, "tenant, subject, created_ms, id", tenant)
-            token = queries.chosen_token([queries.token_of(row) for row in rows], which)
-            tx.run("DELETE FROM tokens WHERE id = ?", (token.id,))
-            self._note(tx, Kind.TOKEN, token.id)
-            return token
-
-        return await self._transactions.write(remove)
-
-    def _note(self, tx: Transaction, kind: Kind, ref: str = "") -> None:
-        queries.note_change(tx, kind, ref, self._now_ms())
-
-    # -- all of them ------------------------------------------------------------------------------------------------
-
-    async def _all(self, query: str, order: str, tenant: str | None) -> list[Row]:
-        return await self._transactions.read(lambda tx: queries.select(tx, query, order, tenant))
+def _of_user(user: User) -> dict[str, Any]:
+    """What the audit log tells of a user: nothing by which a person is known."""
+    return {"roles": list(user.roles), "disabled": user.disabled}

@@ -54,6 +54,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     credential: str
     anonymous: bool
     scopes: list[str] | None = None
+    expires_ms: int | None = None
 
 
 _stored: Final = msgspec.json.Decoder(_Stored)
@@ -296,7 +297,7 @@ def _encode(principal: Principal) -> bytes:
     scopes = None if principal.scopes is None else sorted(principal.scopes)
     stored = _Stored(
         *(principal.subject, sorted(principal.roles), principal.login, principal.token_login),
-        *(principal.credential, principal.anonymous, scopes),
+        *(principal.credential, principal.anonymous, scopes, principal.expires_ms),
     )
     return msgspec.json.encode(stored)
 
@@ -305,7 +306,9 @@ def _decode(tenant: str, stored: bytes) -> Principal:
     found = _stored.decode(stored)
     roles = frozenset(found.roles)
     scopes = None if found.scopes is None else frozenset(found.scopes)
-    return Principal(tenant, found.subject, roles, found.login, found.token_login, found.credential, found.anonymous, scopes)
+    return Principal(
+        *(tenant, found.subject, roles, found.login, found.token_login, found.credential, found.anonymous, scopes, found.expires_ms)
+    )
 
 
 def _pieces(streams: Iterable[Opened]) -> Iterator[list[Opened]]:

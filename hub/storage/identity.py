@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from hub.storage.private_folder import make_private
 from hub.storage.reasons import DamagedFileError, FileChangedError
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -44,7 +45,7 @@ class FileIdentity:
         self.path = path
         self._wal_path = f"{path}-wal"
         self._unclean = os.path.exists(self._wal_path)  # SQLite deletes it when the last connection is closed
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         found = os.fstat(self._descriptor)
         self._inode = (found.st_dev, found.st_ino)

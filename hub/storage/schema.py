@@ -30,6 +30,11 @@ class Schema:
         """For versions that change rows."""
         self._words = words
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite, for what a word in braces cannot say: the languages of triggers have little in common."""
+        return self._words is SQLITE
+
     def run(self, *statements: str) -> None:
         """Run statements, after replacing each word in braces by the one of this kind of database."""
         for statement in statements:

@@ -45,6 +45,7 @@ class BayeuxEndpoint:
         self._websocket = BayeuxWebSocket(server, gate, relay)
         # to end the sessions is not enough: a WebSocket whose credential was revoked must not make a new handshake
         gate.on_revoked.append(self._revoke)
+        gate.following.on_unverified.append(self._give_up)
 
     def serves(self, path: str) -> bool:
         """``/cometd`` and ``/cometd/x/y``, not ``/cometdx``; likewise the path of the Statistics API."""
@@ -61,6 +62,10 @@ class BayeuxEndpoint:
     def _revoke(self, gone: Gone) -> None:
         hub = self._server.hub
         hub.loop.spawn(follow(hub, self._server.revoke(gone)))
+
+    def _give_up(self, unverified: Gone) -> None:
+        hub = self._server.hub
+        hub.loop.spawn(follow(hub, self._server.give_up(unverified)))
 
     async def drain(self, seconds: float) -> None:
         """Disconnect every client, spread evenly over ``seconds``, so that they do not all reconnect at once. From the beginning of the

@@ -22,6 +22,7 @@ from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.cluster.ports import LinkError
 from hub.core.json_text import ascii_json
 from hub.http.errors import ApiError
+from hub.http.security_headers import SECURITY_HEADERS
 from hub.security.connections import connection_of
 from hub.transports.http_response import Headers, HttpResponse
 from hub.transports.longpolling import elsewhere
@@ -35,6 +36,7 @@ LONGEST_CALLBACK = 64
 _CALLBACK = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST_CALLBACK}}}")
 _COMMON: Headers = [
     (b"cache-control", b"no-cache, no-store"),
+    *SECURITY_HEADERS,
 ]
 _SCRIPT: Headers = [
     (b"content-type", b"text/javascript;charset=UTF-8"),

@@ -10,6 +10,7 @@ from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub
 from hub.core.session_ids import new_stream_id
 from hub.dashboard.conversation import Conversation, DashboardCounters
+from hub.http.security_headers import SECURITY_HEADERS
 from hub.security.connections import admit, connection_of
 from hub.security.cookies import statistics_cookie
 from hub.security.gate import Failure, Gate
@@ -28,6 +29,7 @@ _UPGRADE_HEADERS = [
     (b"upgrade", b"websocket"),
     (b"connection", b"upgrade"),
     (b"cache-control", b"no-store"),
+    *SECURITY_HEADERS,
 ]
 
 
@@ -82,6 +84,8 @@ class DashboardEndpoint:
                 conversation.close(CloseCode.TOO_MANY, too_often)
             elif caller.principal is None and caller.failure is not Failure.MISSING:
                 conversation.refuse()
+            elif caller.principal is not None and not self._gate.still_good(caller.principal):
+                conversation.refuse()  # it ended since it was identified, and no session was there to be told
             else:
                 conversation.open(caller.principal)
             await receive_loop(

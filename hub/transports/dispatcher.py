@@ -9,12 +9,15 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hub.core.json_text import ascii_json, show
+from hub.core.json_text import show
 from hub.core.limits import Limits
 from hub.http.body import BodyBudget
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.headers import first_headers
 from hub.http.method import serve_head
+from hub.http.responses import NO_STORE, respond_error
+from hub.http.security_headers import SECURITY_HEADERS, SERVER_HEADERS, completing
 from hub.security.hosts import split_host
 
 Guard = Callable[[Scope], ApiError | None]
@@ -40,7 +43,7 @@ class Endpoint(Protocol):
 class Dispatcher:
     """The ASGI application of the hub. It calls ``guards`` first. Lifespan events go to ``rest``, which starts and stops the services."""
 
-    __slots__ = ("_bodies", "_endpoints", "_guards", "_max_headers", "_rest")
+    __slots__ = ("_bodies", "_endpoints", "_errors", "_guards", "_max_headers", "_rest")
 
     def __init__(
         self,
@@ -49,8 +52,10 @@ class Dispatcher:
         limits: Limits | None = None,
         bodies: BodyBudget | None = None,
         guards: Sequence[Guard] = (),
+        errors: ErrorTable | None = None,
     ) -> None:
-        """``bodies``: the budget for the bodies of REST requests; endpoints count theirs themselves."""
+        """``bodies``: the budget for the bodies of REST requests; endpoints count theirs themselves. ``errors``: the forms of refusals."""
+        self._errors = errors
         self._endpoints = tuple(endpoints)
         self._rest = rest
         self._guards = tuple(guards)
@@ -62,17 +67,17 @@ class Dispatcher:
         if scope["type"] != "lifespan":
             for guard in self._guards:
                 if (refusal := guard(scope)) is not None:
-                    return refuse(scope, send, refusal)
+                    return refuse(scope, send, refusal, self._errors)
             path: str = scope["path"]
             headers = scope["headers"]
             if len(headers) > self._max_headers:
-                return refuse(scope, send, self._too_many_headers(len(headers)))
+                return refuse(scope, send, self._too_many_headers(len(headers)), self._errors)
             by_name = first_headers(scope)
             host = by_name.get(b"host")
             # two Host headers are possible only if some header name occurs twice, which is rare
             looked_at = host is None or len(by_name) < len(headers) or not _is_host(host)
             if looked_at and (error := _host_error(scope)) is not None:
-                return refuse(scope, send, error)
+                return refuse(scope, send, error, self._errors)
             for endpoint in self._endpoints:
                 if endpoint.serves(path):
                     return endpoint(scope, receive, send)
@@ -80,6 +85,7 @@ class Dispatcher:
 
     async def _serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
         lease = self._bodies.lease(scope)
+        send = completing(send)
         try:
             if scope["method"] == "HEAD":
                 await serve_head(self._rest, scope, lease.metered(scope, receive), send)
@@ -118,14 +124,17 @@ def _host_error(scope: Scope) -> ApiError | None:
     return ApiError(400, f"Host: expected {expected}, got {got}", detail={"field": "Host", "expected": expected, "got": got})
 
 
-async def refuse(scope: Scope, send: Send, error: ApiError) -> None:
-    """Answer a request, or the opening handshake of a WebSocket, with an error."""
+async def refuse(scope: Scope, send: Send, error: ApiError, errors: ErrorTable | None = None) -> None:
+    """Answer a request, or the opening handshake of a WebSocket, with an error: in the envelope, or in the form that ``errors`` has for the
+    path of a request.
+    """
     websocket = scope["type"] == "websocket"
     lead = "websocket.http" if websocket else "http"
-    body = ascii_json(error.body())
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
-    if websocket:  # to all other answers the server adds this header
-        headers.append((b"x-content-type-options", b"nosniff"))
-    headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (error.headers or {}).items()]
-    await send({"type": f"{lead}.response.start", "status": error.http_status, "headers": headers})
-    await send({"type": f"{lead}.response.body", "body": body})
+    response = respond_error(error) if websocket or errors is None else errors.respond(scope, error)
+    for name, value in NO_STORE.items():
+        response.headers.setdefault(name, value)
+    headers = [*response.raw_headers, *SECURITY_HEADERS]
+    if websocket:  # to all other answers the server adds these
+        headers += SERVER_HEADERS
+    await send({"type": f"{lead}.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": f"{lead}.response.body", "body": response.body})

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.headers import first_headers
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
@@ -19,17 +20,20 @@ _SCHEMES: Final = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": (
 class Forwarded:
     """ASGI in front of the application: sets ``client`` and ``scheme`` of the scope to the values that a trusted proxy reports."""
 
-    __slots__ = ("_app", "_connections")
+    __slots__ = ("_app", "_connections", "_errors")
 
-    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+    def __init__(self, app: ASGIApp, connections: Connections, errors: ErrorTable | None = None) -> None:
+        """``errors``: the forms of refusals."""
         self._app = app
         self._connections = connections
+        self._errors = errors
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         connection: Connection | None = scope.get(SCOPE_KEY)
         if connection is not None and (connection.trusted or not connection.identified) and not self._look(scope, connection):
             text = "this address has as many connections that have shown no credential as it may have (limits.max_unidentified_per_address)"
-            return refuse(scope, send, ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}))
+            refusal = ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"})
+            return refuse(scope, send, refusal, self._errors)
         return self._app(scope, receive, send)
 
     def _look(self, scope: Scope, connection: Connection) -> bool:

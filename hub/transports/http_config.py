@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 
 from hub.core.limits import Limits
+from hub.http.error_table import ErrorTable
 from hub.security.connections import Connections
 from hub.transports.lingering import LingeringConnections
 
@@ -29,8 +30,19 @@ class HttpCounters:
 class HubConfig(uvicorn.Config):
     """uvicorn's configuration, with the limits, counters and connections that the hub's protocols use."""
 
-    def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, connections: Connections, **options: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        limits: Limits,
+        counters: HttpCounters,
+        connections: Connections,
+        errors: ErrorTable | None = None,
+        **options: Any,
+    ) -> None:
+        """``errors`` has the forms of refusals."""
         super().__init__(app, **options)
+        self.errors = errors or ErrorTable()
         self.hub_limits = limits
         self.hub_connections = connections
         self.http_counters = counters

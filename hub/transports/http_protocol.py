@@ -27,10 +27,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from hub.core.json_text import ascii_json
 from hub.core.time_slice import SLICE_S
+from hub.http.body import PACED
 from hub.http.envelope import failure
+from hub.http.errors import ApiError
+from hub.http.security_headers import SECURITY_HEADERS
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection
+from hub.transports.file_sending import EXTENSIONS, FileSendingCycle
 from hub.transports.http_config import HubConfig
-from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
+from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target, begun_scope
 from hub.transports.lingering import ClosesLingering, LingeringClose
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol, read_handshake
 
@@ -148,13 +152,13 @@ class HubHttpProtocol(HttpToolsProtocol):
     @property
     def stalled(self) -> bool:
         """Whether the client has not sent the rest of a body, or does not read its answer."""
-        return self._body_open or bool(self.transport.get_write_buffer_size())
+        return self._body_open or self.flow.write_paused or bool(self.transport.get_write_buffer_size())
 
     def give_way(self) -> None:
         """Close the connection, so that another one can be accepted. A request that is not answered yet gets 503. A connection whose client
         does not read, or has sent requests ahead, is aborted.
         """
-        if self.transport.get_write_buffer_size() or self.pipeline:
+        if self.transport.get_write_buffer_size() or self.flow.write_paused or self.pipeline:
             self.transport.abort()
         elif self._lingering is not None:
             self.transport.close()
@@ -397,6 +401,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version != "1.1":
             scope["http_version"] = version
+        elif self.scheme == "http":
+            scope["extensions"] = EXTENSIONS
         if self.parser.should_upgrade():  # the parser stops here
             return
         self._body_open = True
@@ -409,7 +415,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         scope["path"] = self.root_path + target.path
         scope["raw_path"] = self.root_path.encode("ascii") + target.raw_path
         scope["query_string"] = target.query
-        cycle = (EndsByClosing if version in WITHOUT_CHUNKS else RequestResponseCycle)(
+        cycle = (EndsByClosing if version in WITHOUT_CHUNKS else FileSendingCycle)(
             scope,
             self.transport,
             self.flow,
@@ -516,8 +522,8 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _body_late(self) -> None:
         self._timer = None
-        if self.flow.read_paused or self.pipeline:
-            # the application has not read the body so far, or is answering an earlier request: the client is not late
+        if self.flow.read_paused or self.pipeline or (self.cycle is not None and PACED in self.cycle.scope):
+            # the application has not read the body so far, bounds its pauses itself, or is answering an earlier request
             self._start_timer(self._body_timeout_s, self._body_late)
             return
         self._end_unfinished(HTTPStatus.REQUEST_TIMEOUT)
@@ -526,7 +532,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Refuse a request whose body stays incomplete, or close the connection if its answer has begun."""
         cycle = self.cycle
         if cycle is None or not cycle.response_started:
-            self._refuse(status)
+            self._refuse(status, None if cycle is None else cycle.scope)
         else:  # the answer is complete or has begun: no other status can be sent
             self.transport.close()
         if cycle is not None and not cycle.response_complete:
@@ -554,8 +560,15 @@ class HubHttpProtocol(HttpToolsProtocol):
         else:
             self._refuse(status)
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self, status: HTTPStatus, scope: Any = None) -> None:
+        """Refuse a request; one whose head was read has a scope, and its path may have a form of errors."""
         self._counters.requests_unreadable += 1
+        if scope is None and self._head_open and status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            scope = begun_scope(self.scope, self.parser.get_method(), self.url)
+        if scope is not None and (form := self.config.errors.form_of(scope["path"])) is not None:
+            answer = form(scope, ApiError(status.value, status.phrase))
+            self._write_refusal(status, bytes(answer.body), [each for each in answer.raw_headers if each[0] != b"content-length"])
+            return
         plain = status is HTTPStatus.BAD_REQUEST
         self._write_refusal(status, _UNPARSED if plain else b"", [(b"content-type", b"text/plain; charset=utf-8")] if plain else [])
 
@@ -563,7 +576,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         head = [b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii"))]
-        head += [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers)]
+        head += [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *SECURITY_HEADERS, *headers)]
         head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         self.transport.write(b"".join(head))
         self._linger()

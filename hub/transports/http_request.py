@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -61,3 +61,24 @@ class Target:
         path = self.raw_path.decode("ascii")
         self.path = unquote(path) if "%" in path else path
         self.query: bytes = parsed.query or b""
+
+
+def begun_scope(scope: Any, method: bytes, url: bytes) -> Any:
+    """The scope of a request whose head has not ended, as far as it was read: its path may be cut off. None: there is no path yet.
+
+    Args:
+        scope: what is known from the connection.
+        method: as it came.
+        url: as much of the target as came.
+    """
+    if not url.startswith(b"/"):
+        return None
+    path, _, query = url.partition(b"?")
+    root: str = scope["root_path"]
+    return {
+        **scope,
+        "method": method.decode("ascii"),
+        "path": root + unquote(path.decode("latin-1")),
+        "raw_path": root.encode("ascii") + path,
+        "query_string": query,
+    }

@@ -27,6 +27,7 @@ from hub.http.error_table import unavailable
 from hub.http.errors import ApiError
 from hub.http.headers import first_headers
 from hub.http.permits import refusal
+from hub.http.security_headers import SECURITY_HEADERS
 from hub.security.connections import connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
@@ -43,6 +44,7 @@ _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
 _BASE_HEADERS = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-cache, no-store"),
+    *SECURITY_HEADERS,
 )
 _METHODS = b"GET, POST, OPTIONS"
 _PREFLIGHT: Headers = [
@@ -286,7 +288,7 @@ class LongPolling:
     async def _not_a_post(self, scope: Scope, send: Send, cors: CrossOrigin) -> None:
         if scope["method"] == "OPTIONS":
             preflight = _PREFLIGHT if cors.allowed else []
-            await respond(send, 204, [*cors.headers, *preflight, (b"allow", _METHODS)], b"")
+            await respond(send, 204, [*SECURITY_HEADERS, *cors.headers, *preflight, (b"allow", _METHODS)], b"")
             return
         body = envelope(405, f"expected POST, or GET with the parameter message (callback-polling), got {scope['method']}")
         await respond(send, 405, [*_BASE_HEADERS, *cors.headers, (b"allow", _METHODS)], body)

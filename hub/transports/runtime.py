@@ -115,16 +115,21 @@ def tuned_collector() -> Iterator[None]:
     """Set garbage collection for a process with many long-lived objects: it skips all objects of the start-up, and runs less often. With
     the default thresholds, full collections with tens of thousands of sessions block the event loop. There is one for 100 million objects
     that are made and not freed soon: it would find little, for connections, requests and sessions leave no circles of references.
+
+    A process that skips objects already keeps them as they are: they could only be let go of together with those of its own.
     """
     before = gc.get_threshold()
     gc.collect()
-    gc.freeze()
+    freezes = gc.get_freeze_count() == 0
+    if freezes:
+        gc.freeze()
     gc.set_threshold(50_000, 1, 666)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if freezes:
+            gc.unfreeze()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

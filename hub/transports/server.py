@@ -15,6 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hub.core.limits import Limits
+from hub.http.error_table import ErrorTable
+from hub.http.security_headers import SERVER_HEADERS, hsts
+from hub.ops.tls import TlsSettings
 from hub.security.connections import LOOPBACK, Connections
 from hub.transports.forwarded import Forwarded
 from hub.transports.http_config import HttpCounters, HubConfig
@@ -81,16 +84,25 @@ class HubServer(uvicorn.Server):
 
 
 def configuration(
-    app: ASGIApp, limits: Limits, *, lifespan: bool, counters: HttpCounters | None = None, connections: Connections | None = None
+    app: ASGIApp,
+    limits: Limits,
+    *,
+    lifespan: bool,
+    counters: HttpCounters | None = None,
+    connections: Connections | None = None,
+    errors: ErrorTable | None = None,
+    tls: TlsSettings | None = None,
 ) -> uvicorn.Config:
     """The configuration with which uvicorn serves ``app``; with ``lifespan``, uvicorn also starts and stops it. ``counters`` count what the
     connections do, and ``connections`` limits their number. Without ``connections`` this server has its own limit, and trusts proxies on
-    loopback.
+    loopback. ``errors`` has the forms of refusals. Without ``tls`` it speaks plain HTTP.
     """
+    tls = tls or TlsSettings()
     connections = connections or Connections(limits, LOOPBACK)
     return HubConfig(
-        Forwarded(app, connections),
+        Forwarded(app, connections, errors),
         connections=connections,
+        errors=errors,
         limits=limits,
         counters=counters or HttpCounters(),
         http=HubHttpProtocol,
@@ -103,7 +115,9 @@ def configuration(
         interface="asgi3",
         server_header=False,
         proxy_headers=False,  # Forwarded does it
-        headers=[("x-content-type-options", "nosniff")],  # in every answer of every application
+        headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in (*SERVER_HEADERS, *hsts(tls.hsts_seconds))],
+        ssl_certfile=tls.cert,
+        ssl_keyfile=tls.key,
         access_log=False,
         log_config=None,
         log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, which may hold a ticket
@@ -130,10 +144,12 @@ async def serve(
     counters: HttpCounters | None = None,
     explain: Callable[[], str | None] = lambda: None,
     connections: Connections | None = None,
+    errors: ErrorTable | None = None,
     orders: Orders | None = None,
     settle_s: float = 1.0,
+    tls: TlsSettings | None = None,
 ) -> None:
-    """Serve ``app``, and ``metrics_app`` on its own port, until SIGTERM or SIGINT; returns when everything is closed.
+    """Serve ``app``, with ``tls`` or without, and ``metrics_app`` on its own port, until SIGTERM or SIGINT; returns when all is closed.
 
     ``on_bound`` is called once with the real port, before the application starts; ``on_ready`` with the same port, when the application has
     started and both ports are open. After the first signal each answer ends its connection, and ``drain`` runs for at most
@@ -150,7 +166,7 @@ async def serve(
     limits = limits or Limits()
     listener = listener or bind(host, port)
     on_bound(listener.getsockname()[1])
-    main = configuration(app, limits, lifespan=True, counters=counters, connections=connections)
+    main = configuration(app, limits, lifespan=True, counters=counters, connections=connections, errors=errors, tls=tls)
     servers = [(HubServer(main, explain), listener)]
     try:
         if metrics_listener is None and metrics_port is not None:

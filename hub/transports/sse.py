@@ -22,6 +22,7 @@ from hub.http.cors import MAX_AGE, CrossOrigin, Headers
 from hub.http.error_table import unavailable
 from hub.http.errors import ApiError
 from hub.http.permits import refusal
+from hub.http.security_headers import SECURITY_HEADERS
 from hub.security.connections import admit, connection_of
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header
@@ -42,10 +43,12 @@ _DRAIN_SLICES_PER_SECOND = 20
 _ERROR_HEADERS: Headers = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
+    *SECURITY_HEADERS,
 ]
 _STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
+    *SECURITY_HEADERS,
     (b"x-accel-buffering", b"no"),  # else nginx sends events only when its buffer is full
 ]
 _PREFLIGHT: Headers = [
@@ -343,7 +346,7 @@ class EventStreamEndpoint:
     async def _not_a_get(self, scope: Scope, send: Send, cors: CrossOrigin) -> None:
         if scope["method"] == "OPTIONS":
             preflight = _PREFLIGHT if cors.allowed else []
-            await respond(send, 204, [*cors.headers, *preflight, (b"allow", _METHODS)], b"")
+            await respond(send, 204, [*SECURITY_HEADERS, *cors.headers, *preflight, (b"allow", _METHODS)], b"")
             return
         self.counters.bad_requests += 1
         await self._refuse(scope, send, cors, ApiError(405, f"expected GET, got {scope['method']}", headers={"Allow": _METHODS.decode()}))

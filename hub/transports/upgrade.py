@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from starlette.types import Scope
 
-from hub.core.errors import CloseCode
+from hub.core.errors import CREDENTIAL_UNVERIFIED, CloseCode
 from hub.http.errors import ApiError
 from hub.security.gate import Caller, Gate
 from hub.storage.transactions import StorageError
@@ -23,7 +23,7 @@ async def identify(gate: Gate, scope: Scope, socket: Socket, *, statistics_sessi
         return await gate.identify(scope, statistics_session=statistics_session)
     except StorageError:
         _log.exception("a caller could not be identified")
-        code, reason = CloseCode.UNAVAILABLE, "credentials cannot be looked up now; come back later"
+        code, reason = CloseCode.UNAVAILABLE, CREDENTIAL_UNVERIFIED
     except ApiError as refused:  # the tenant has reached its limit of connections
         code, reason = CloseCode.TOO_MANY, refused.message
     await socket.accept()

@@ -27,6 +27,7 @@ from hub.core.frames import DirectWrite
 from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
 from hub.http.headers import forget_headers
+from hub.http.security_headers import SECURITY_HEADERS, SERVER_HEADERS
 from hub.security.connections import SCOPE_KEY, Connection
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
@@ -110,9 +111,10 @@ class BoundedServerProtocol(ServerProtocol):
         return response
 
     def reject(self, status: StatusLike, text: str) -> Response:
-        """As the base class, with the header ``X-Content-Type-Options``, which all answers of the server have."""
+        """As the base class, with the headers that all answers of the server have."""
         response = super().reject(status, text)
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        for name, value in (*SERVER_HEADERS, *SECURITY_HEADERS):
+            response.headers[name.decode("ascii")] = value.decode("ascii")
         return response
 
     def recv_frame(self, frame: Frame) -> None:

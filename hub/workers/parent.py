@@ -24,6 +24,7 @@ from hub import __version__
 from hub.ops.settings import Settings
 from hub.security.cookies import kept_secret
 from hub.storage.lock import lock
+from hub.storage.private_folder import make_private
 from hub.storage.url import DatabaseUrl
 from hub.transports.listener import BACKLOG, bind, bind_each
 from hub.workers.fixed import fixed_settings
@@ -82,7 +83,7 @@ class Parent:
         """
         settings = self._settings
         _log.info("starting", version=__version__, data_dir=str(settings.data_dir), workers=settings.workers)
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(settings.data_dir)
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, lock(settings.data_dir / "workers"))
             if settings.secret is None:

@@ -167,7 +167,8 @@ class Place:
     def _tell(self) -> None:
         """Tell whether there is a worker that serves."""
         worker = self.worker
-        self._serving(worker is not None and worker.is_ready and not worker.child.ended.done() and not self._retiring)
+        serves = worker is not None and worker.is_ready and not worker.quiet and not worker.child.ended.done()
+        self._serving(serves and not self._retiring)
 
     def quit(self) -> None:
         """Have every process of this place end at once."""
@@ -184,7 +185,9 @@ class Place:
 
     def _launch(self) -> WorkerProcess:
         self._life += 1
-        return self._start(self._life)
+        worker = self._start(self._life)
+        worker.on_quiet = self._tell
+        return worker
 
     async def _after_death(self, worker: WorkerProcess) -> bool:
         """Wait as long as a successor has to wait; False: there shall be none, since the hub stops.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -23,7 +23,7 @@ _log: Final = structlog.get_logger(__name__)
 class WorkerProcess:
     """A worker that was started. It is a fresh interpreter, so it runs the code and reads the settings that are there now."""
 
-    __slots__ = ("_heard", "_line", "_loop", "_supervision", "_watch", "child", "reason", "seat", "started")
+    __slots__ = ("_heard", "_line", "_loop", "_supervision", "_watch", "child", "on_quiet", "quiet", "reason", "seat", "started")
 
     def __init__(self, command: Sequence[str], seat: Seat, supervision: SupervisionSettings) -> None:
         """``seat`` but for its line, which is made here.
@@ -48,6 +48,10 @@ class WorkerProcess:
         """Done when the worker serves, or with None when it has ended before."""
         self._heard: float | None = None
         """When the worker last said something, in seconds of the loop's clock."""
+        self.quiet = False
+        """Whether it has shown nothing for ``quiet_s``, though it served: its event loop stands still."""
+        self.on_quiet: Callable[[], object] = lambda: None
+        """Called when :attr:`quiet` has changed."""
         self._line = ParentLine(ours, self._hear)
         self._watch = self._loop.call_later(supervision.beat_s, self._look)
         self.child.ended.add_done_callback(self._ended)
@@ -77,6 +81,7 @@ class WorkerProcess:
 
     def _hear(self, message: Message) -> None:
         self._heard = self._loop.time()
+        self._set_quiet(False, 0.0)
         match message:
             case Ready() if not self.started.done():
                 self.started.set_result(message)
@@ -87,12 +92,22 @@ class WorkerProcess:
         """Look whether it still beats. What it has said by now was heard before: the loop reads sockets before it fires timers."""
         supervision = self._supervision
         silent_s = self._loop.time() - (self.child.began if self._heard is None else self._heard)
+        self._set_quiet(self.is_ready and silent_s > supervision.quiet_s, silent_s)
         if silent_s <= (supervision.first_beat_s if self._heard is None else supervision.silent_s):
             self._watch = self._loop.call_later(supervision.beat_s, self._look)
             return
         _log.error("worker_hangs", worker=self.seat.index, pid=self.child.pid, silent_s=round(silent_s, 1))
         self.child.kill(signal.SIGABRT)  # the worker writes the stack of each thread to its log
         self._watch = self._loop.call_later(supervision.kill_after_s, self.child.kill, signal.SIGKILL)
+
+    def _set_quiet(self, quiet: bool, silent_s: float) -> None:
+        if quiet == self.quiet:
+            return
+        self.quiet = quiet
+        effect = "it gets no new connections until it does" if quiet else "it gets new connections again"
+        say = _log.warning if quiet else _log.info
+        say("worker_quiet" if quiet else "worker_shows_again", worker=self.seat.index, silent_s=round(silent_s, 1), effect=effect)
+        self.on_quiet()
 
     def _ended(self, _ended: asyncio.Future[int]) -> None:
         self._watch.cancel()

@@ -24,6 +24,9 @@ class SupervisionSettings(BaseModel):
         default=60, description="The time in which `max_deaths` are counted. A worker that lived so long is well."
     )
     beat_s: Seconds = Field(default=1, description="Each worker shows its parent so often that its event loop runs.")
+    quiet_s: Seconds = Field(
+        default=5, description="A worker that shows nothing for so long gets no new connections until it shows something again."
+    )
     silent_s: Seconds = Field(
         default=30, description="A worker that shows nothing for so long writes where it hangs to its log (SIGABRT), and is started again."
     )

@@ -1,8 +1,9 @@
 """Which workers get new connections.
 
 All sockets of the workers are bound to one port, and the kernel chooses one for each connection by the addresses of both ends. It knows
-nothing of workers: a socket whose worker is dead, or has not started yet, gets its part, and those connections wait. So while a worker does
-not serve the parent gives the kernel a program (``SO_ATTACH_REUSEPORT_CBPF``, socket(7)) that chooses among the other ones by chance.
+nothing of workers: a socket whose worker is dead, hangs, or has not started yet, gets its part, and those connections wait. So while a
+worker does not serve the parent gives the kernel a program (``SO_ATTACH_REUSEPORT_CBPF``, socket(7)) that chooses among the other ones by
+chance.
 """
 
 from __future__ import annotations

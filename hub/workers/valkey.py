@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from hub.background import BackgroundTask
+from hub.storage.private_folder import make_private
 from hub.transports.listener import StartError
 from hub.workers.child import Child, how
 from hub.workers.place import GaveUpError
@@ -84,7 +85,7 @@ class Valkey:
             GaveUpError: it dies too often before it answers.
             StartError: its program cannot be started.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
         while not await self._begin():
             await self._after_death()
 

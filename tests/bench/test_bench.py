@@ -21,8 +21,10 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None and shutil.which(
 
 @needs_compiler
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "peers"])  # those are installed from elsewhere
-def test_a_scenario_comes_to_its_end(scenario: str, tmp_path: Path) -> None:
+def test_a_scenario_comes_to_its_end(scenario: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     main([scenario, "--tiny", "--out", str(tmp_path)])  # here, where hubs are forked: a process of its own would start each of them cold
+    said = "".join(capfd.readouterr())
+    assert "[error" not in said, said  # what a hub in this process has logged
     document = json.loads((tmp_path / "bench.json").read_text())
     (result,) = document["results"]
     assert result["rows"]

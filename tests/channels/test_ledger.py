@@ -12,8 +12,6 @@ from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.library import predefined
 from channels.statistics.engine.values import Value
 
-pytestmark = pytest.mark.no_cover  # whole days of events: the tests of simulator and engine run the same lines
-
 MIDNIGHT_MS = 1_772_323_200_000
 """2026-03-01 00:00 UTC."""
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
 from tests.clients.foreign import TOKEN, Connect, Kind
+from tests.clients.oauth_hub import OAuthHub, run_oauth_hub
 from tests.support.browser import FLAGS, chromium
 from tests.support.hub_process import HubProcess
 from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
@@ -21,7 +22,11 @@ from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
 NodeFactory = Callable[[str], Puppet]
 
 PAGE_FOLDER = Path(__file__).with_name("browser")
-LIBRARY_FOLDERS = {"lib": NODE_FOLDER / "node_modules" / "cometd", "faye": NODE_FOLDER / "node_modules" / "faye" / "client"}
+LIBRARY_FOLDERS = {
+    "lib": NODE_FOLDER / "node_modules" / "cometd",
+    "faye": NODE_FOLDER / "node_modules" / "faye" / "client",
+    "chatjs": NODE_FOLDER / "node_modules" / "amazon-connect-chatjs" / "dist",
+}
 
 _channels = itertools.count()
 
@@ -79,6 +84,12 @@ def node() -> Iterator[NodeFactory]:
     yield start
     for process in started:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def oauth_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthHub]:
+    """One hub with users and clients of OAuth for all tests of a worker that leave it as they found it."""
+    yield from run_oauth_hub(tmp_path_factory.mktemp("oauth"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -136,3 +137,17 @@ def test_statistics_path(demo_hub: HubProcess, cometd: CometD) -> None:
     client = cometd(demo_hub, connected=False, path="/statistics/v3/notifications", headers=demo_hub.headers)
     assert client.call("handshake")["successful"]
     assert client.call("subscribe", "/statistics/v3/updates")["successful"]
+
+
+def test_a_newer_token_on_the_live_session(demo_hub: HubProcess, cometd: CometD, channel: str) -> None:
+    """A bad one is refused, and nothing ends."""
+    made = demo_hub.command("token", "add", "demo", "--tenant", "demo", "--role", "admin", "--expires-in", "30d", "--json")
+    client = cometd(demo_hub)
+    client.call("subscribe", channel)
+    refused = client.call("publish", channel, 1, {"ext": {"authentication": {"token": "hubt_wrong"}}})
+    assert (refused["successful"], refused["error"]) == (False, "403::credential_denied")
+    shown = client.call("publish", channel, 2, {"ext": {"authentication": {"token": json.loads(made)["token"]}}})
+    assert shown["successful"], shown
+    told = client.meta("/meta/connect", lambda message: "authentication" in message.get("ext", {}))
+    assert told["ext"]["authentication"]["expiresIn"] > 29 * 86_400
+    assert client.message()["data"] == 2

@@ -17,7 +17,7 @@ from tests.support.network import Network
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-LOG = {"HUB_REPLAY__CHANNELS": "/log/**"}
+LOG = {"HUB_REPLAY__CHANNELS": "/log/**", "HUB_LIMITS__SSE_RETRY_MS": "100"}
 WITHIN_S = 30.0
 OPEN = """url => new Promise((resolve) => {
     window.heard = [];

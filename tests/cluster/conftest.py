@@ -1,4 +1,7 @@
-"""One cluster, and one crowd of clients, for all tests of a worker that leave them whole."""
+"""One cluster, and one crowd of clients, for all tests of this folder in a worker that leave them whole.
+
+They end with the last of these: two hundred clients that come again and again would take CPU from the tests of other folders.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ from tests.support.redis_server import why_no_redis
 CHANNEL = "/log/orders"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster_postgres() -> Iterator[Postgres]:
     """A server of the cluster's own, which tests may halt."""
     with running_postgres() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory, cluster_postgres: Postgres) -> Iterator[HubCluster]:
     """Three hubs behind nginx and HAProxy."""
     for why in (why_no_redis(), *map(why_no_balancer, PROGRAMS)):
@@ -35,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, cluster_postgres: Postgres
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def crowd(cluster: HubCluster) -> Iterator[Crowd]:
     """Two hundred clients behind the balancers."""
     for why in (why_no_node(), why_no_java()):

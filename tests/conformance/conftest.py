@@ -95,7 +95,7 @@ def _own_hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         hub.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plain_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that the user named, or one hub of the worker's own."""
     option = request.config.getoption
@@ -107,7 +107,7 @@ def plain_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hooked_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that the user named, or a second hub of the worker's own, with the hooks: an extension costs each message something, and
     all rules that need none are tried without.

@@ -10,7 +10,8 @@ import pytest
 from hub.backends import CHANNEL_LOGS, open_backends
 from hub.core.message import Topic
 from hub.eventlog.interface import EventLogError, LogInUseError
-from hub.ops.settings import ReplaySettings, Settings
+from hub.ops.channel_settings import ReplaySettings
+from hub.ops.settings import Settings
 from hub.storage.backends import BACKENDS
 from hub.transports.runtime import SystemClock
 

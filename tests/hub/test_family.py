@@ -43,8 +43,8 @@ def test_the_words_of_the_setting_are_the_roles() -> None:
 
 def test_where_the_families_of_the_product_run() -> None:
     families = whole(FAMILIES)
-    both = ["security", "outbox", "statistics", "interactions", "ingest"]
-    edge = {*both, "presence", "publishing", "secure_email", "messaging", "auth", "wallboard"}
+    both = ["audit", "security", "outbox", "objects", "statistics", "interactions", "ingest"]
+    edge = {*both, "administration", "presence", "publishing", "secure_email", "messaging", "files", "media_storage", "auth", "wallboard"}
     assert set(names(of_process(families, "edge"))) == edge
     assert set(names(of_process(families, "stat-server"))) == {*both, "simulator"}
     assert set(names(families)) == edge | {"simulator"}

@@ -1,11 +1,11 @@
-"""What holds for every route of a running hub: HEAD, X-Content-Type-Options, and in a demo, Host and Origin."""
+"""What holds for every route of a running hub: HEAD, the headers of security, and in a demo, Host and Origin."""
 
 from __future__ import annotations
 
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ HANDSHAKE = {
 }
 JSONP = f"/cometd?jsonp=call&message={quote(json.dumps([HANDSHAKE]))}"
 PLAIN = ["/", "/openapi.json", "/metrics", "/wallboard/index.html", "/nothing", "/ws", "/cometd", "/cometd?jsonp=call", JSONP]
+AUTH_PAGES = ["/auth/v3/oauth/authorize", "/auth/v3/sign-in", "/auth/v3/sign-out", "/auth/v3/static/sign-in.css", "/auth/v3/consent"]
 STREAMS = {"/events?channel=/a": 200, "/events": 400}
 
 
@@ -69,17 +70,67 @@ def test_a_head_does_not_mark_a_mail_as_read(client: httpx.Client) -> None:
     assert client.get(f"{url}?read=true").json()["secureMail"]["status"] == "read"
 
 
-def test_no_answer_is_to_be_guessed_at(client: httpx.Client) -> None:
-    for path in [*gets(client), *PLAIN]:
+def all_paths(client: httpx.Client) -> list[str]:
+    """Every path of ``/openapi.json``, whatever its methods."""
+    return [re.sub(r"\{[^}]+\}", "x", path) for path in client.get("/openapi.json").json()["paths"]]
+
+
+def is_guarded(headers: httpx.Headers | Sequence[tuple[str, str]]) -> bool:
+    """Whether an answer has each header of security once: no policy of a page beside the one of all answers."""
+    found = httpx.Headers(headers)
+    return (
+        found.get_list("x-content-type-options") == ["nosniff"]
+        and len(found.get_list("content-security-policy")) == 1
+        and "default-src 'none'" in found["content-security-policy"].replace("'self'", "'none'")
+        and len(found.get_list("referrer-policy")) == 1
+        and len(found.get_list("permissions-policy")) == 1
+        and "strict-transport-security" not in found  # this hub does not speak TLS
+    )
+
+
+def test_every_answer_of_every_route_is_guarded(client: httpx.Client) -> None:
+    """Success and refusal, with and without the method that a route has, from a page of another site and from none."""
+    for path in [*all_paths(client), *PLAIN, *AUTH_PAGES]:
         for method in ("GET", "HEAD", "POST", "OPTIONS", "DELETE"):
             answer = client.request(method, path, headers={"Content-Type": "application/json"})
-            assert answer.headers.get_list("x-content-type-options") == ["nosniff"], (method, path)
+            assert is_guarded(answer.headers), (method, path, answer.headers)
+        page = client.get(path, headers={"Origin": "https://evil.example"})
+        assert is_guarded(page.headers), (path, page.headers)
+
+
+def test_streams_and_refusals_of_the_server_itself_are_guarded(client: httpx.Client, demo_hub: HubProcess) -> None:
+    with client.stream("GET", "/events?channel=/a") as stream:
+        assert is_guarded(stream.headers)
+    polling = client.post("/cometd", json=[{"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}])
+    assert is_guarded(polling.headers)
+    unreadable = [
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+    ]
+    for request in unreadable:
+        head = sent_raw(demo_hub, request).partition(b"\r\n\r\n")[0].decode("latin-1")
+        lines = [line.partition(": ") for line in head.split("\r\n")[1:]]
+        assert is_guarded([(name, value) for name, _, value in lines]), head
+
+
+def test_no_policy_of_a_page_allows_what_stands_in_it_or_comes_from_anywhere(client: httpx.Client) -> None:
+    assert client.get("/api/v1/me").headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    for path in ("/", "/auth/v3/sign-in", "/auth/v3/oauth/authorize"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        assert "frame-ancestors" in policy
 
 
 def raw(hub: HubProcess, target: str, *headers: str) -> bytes:
+    return sent_raw(hub, "\r\n".join([f"GET {target} HTTP/1.1", *headers, "Connection: close", "", ""]).encode())
+
+
+def sent_raw(hub: HubProcess, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", hub.port)) as connection:
         connection.settimeout(20)
-        connection.sendall("\r\n".join([f"GET {target} HTTP/1.1", *headers, "Connection: close", "", ""]).encode())
+        connection.sendall(request)
         answer = b""
         while data := connection.recv(65536):
             answer += data
@@ -102,7 +153,7 @@ def test_a_demo_takes_no_websocket_of_any_page(demo_hub: HubProcess, door: str) 
         connect(url, additional_headers={"Origin": "https://evil.example"}, proxy=None)
     assert refused.value.response.status_code == 403
     assert b"allowed_origins" in (refused.value.response.body or b"")
-    assert refused.value.response.headers["X-Content-Type-Options"] == "nosniff"
+    assert is_guarded(list(refused.value.response.headers.raw_items()))
     with connect(url, additional_headers={"Origin": demo_hub.url}, proxy=None), connect(url, proxy=None):
         pass
 

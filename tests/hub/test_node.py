@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from hub.export import ExportCursorError, ExportPage, ExportRecord, ExportSelect
 from hub.family import Context, Family, Parts
 from hub.http.fast_routes import FastRoute
 from hub.http.permits import requires
-from hub.http.routing import HubRoute
+from hub.http.routing import HubRoute, HubRouter
 from hub.node import Node
 from hub.offers import Port
 from hub.ops.settings import Settings, SettingsError
@@ -35,8 +36,8 @@ async def _answer(*_: object) -> Response:
     return Response()
 
 
-def _router(operation: str) -> APIRouter:
-    router = APIRouter()
+def _router(operation: str, router: APIRouter | None = None) -> APIRouter:
+    router = APIRouter() if router is None else router
 
     @router.get("/acme")
     async def look(caller: Annotated[Principal, requires(operation)]) -> None:
@@ -142,12 +143,13 @@ async def test_offers_are_found_in_the_order_of_the_families(tmp_path: Path) -> 
     [
         (Parts(channels=[ChannelDeclaration("/acme/x", DeliveryClass.EVENT, "x", operation="/acme/read")]), "channels"),
         (Parts(routers=[_router("/acme/read")]), "routes"),
+        (Parts(routers=[_router("/acme/read", HubRouter(tags=["Acme"]))]), "routes"),
         (Parts(fast_routes=[FastRoute("GET", "/acme", "/acme/read", _answer)]), "fast routes"),
     ],
-    ids=["channels", "routes", "fast routes"],
+    ids=["channels", "routes", "routes of the hub", "fast routes"],
 )
 async def test_a_family_asks_for_operations_that_a_family_has(tmp_path: Path, parts: Parts, where: str) -> None:
-    with pytest.raises(AccessError, match=rf"^family acme: {where}: expected operations of /admin/read, .*; got /acme/read$"):
+    with pytest.raises(AccessError, match=rf"^family acme: {where}: expected operations of /audit/read, .*; got /acme/read$"):
         Node(Settings(data_dir=tmp_path / "without"), [Family("acme", lambda _: parts)])
     node = Node(Settings(data_dir=tmp_path / "with"), [Family("acme", lambda _: parts, operations={"/acme/read": "look at it"})])
     async with node._lifespan(None):
@@ -155,7 +157,7 @@ async def test_a_family_asks_for_operations_that_a_family_has(tmp_path: Path, pa
 
 
 async def test_a_family_may_offer_its_records_and_erase_a_persons(tmp_path: Path) -> None:
-    """What later issues fill: a family that offers its records, and erases a person's."""
+    """A family that offers its records, and erases a person's."""
     holder = Holder()
     family = Family("holder", lambda _: Parts(export_source=holder, eraser=holder))
     node = Node(Settings(data_dir=tmp_path), [family])
@@ -186,22 +188,24 @@ async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -
             Node(Settings(data_dir=tmp_path), [])
 
 
-async def test_routes_are_compiled_before_the_port_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[str] = []
-    compile_one = HubRoute.get_route_handler
+async def test_an_operation_is_analysed_when_it_is_first_called_and_not_on_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysed: list[tuple[str, bool]] = []
+    analyse_one = HubRoute.get_route_handler
 
     def counted(route: HubRoute) -> Any:
-        compiled.append(route.path)
-        return compile_one(route)
+        analysed.append((route.path, threading.current_thread() is threading.main_thread()))
+        return analyse_one(route)
 
     monkeypatch.setattr(HubRoute, "get_route_handler", counted)
     node = Node(Settings(data_dir=tmp_path), [])
-    async with node._lifespan(None):
-        assert {"/livez", "/metrics", "/api/v1/sign-in", "/api/v1/endpoints"} <= set(compiled)
-        compiled.clear()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(node.app), base_url="http://localhost") as client:
-            assert [(await client.get(path)).status_code for path in ("/livez", "/api/v1/endpoints", "/nothing")] == [200, 401, 404]
-        assert compiled == []
+    async with node._lifespan(None), httpx.AsyncClient(transport=httpx.ASGITransport(node.app), base_url="http://localhost") as client:
+        assert analysed == []
+        answers = await asyncio.gather(*(client.get(path) for path in ("/api/v1/endpoints",) * 8 + ("/nothing",)))
+        assert [answer.status_code for answer in answers] == [401] * 8 + [404]
+        assert (await client.put("/api/v1/endpoints")).status_code == 405
+        assert analysed == [("/api/v1/endpoints", False)]
 
 
 def _owner(delivery: DeliveryClass) -> Family:

@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed
 
 from hub.cluster.settings import ClusterSettings
 from hub.node import Node
-from hub.ops.settings import PresenceSettings, Settings
+from hub.ops.channel_settings import PresenceSettings
+from hub.ops.settings import Settings
 from tests.hub.storage.backends import Postgres, postgres
 from tests.hub.transports.harness import listening
 from tests.support.redis_server import RedisServer
@@ -234,3 +235,54 @@ async def test_sessions_of_both_nodes_are_listed_counted_and_sent_away_from_eith
     sent_away = await b.call("DELETE", "/api/v1/sessions", token, params={"subject": "bob"})
     assert sent_away.json() == {"status": {"code": 0}, "data": {"disconnected": 4}}
     assert await asyncio.gather(*(close_code(each) for each in sockets)) == [4403] * 4
+
+
+async def bayeux_reply(connection: ClientConnection, channel: str) -> dict[str, Any]:
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            for message in json.loads(await connection.recv()):
+                if message["channel"] == channel:
+                    return dict(message)
+
+
+async def test_a_newer_token_reaches_the_session_by_way_of_another_node(pair: Pair) -> None:
+    """By a request and by a WebSocket that another node relays; the end of the first token then ends nothing, that of the last all."""
+    a, b = pair.servers
+    tokens = [(await pair.store.add_token("one", "bob", ["admin"])) for _ in range(3)]
+    url = f"{b.url.replace('http', 'ws')}/cometd"
+    socket = await pair.stack.enter_async_context(ws_connect(url, additional_headers=bearer(tokens[0][1])))
+    shake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket", "long-polling"]}
+    (reply,) = (await a.call("POST", "/cometd", tokens[0][1], json=[shake])).json()
+    message = {"channel": "/free/x", "clientId": reply["clientId"], "data": 1}
+    # the session is the first node's; the second one relays
+    (answer,) = (await b.call("POST", "/cometd", tokens[1][1], json=[message])).json()
+    assert answer["successful"], answer
+    session = a.node.bayeux.sessions[reply["clientId"]]
+    assert session.principal.credential == f"token:{tokens[1][0].id}"
+    await socket.send(json.dumps([{**message, "ext": {"authentication": {"token": tokens[2][1]}}}]))
+    assert (await bayeux_reply(socket, "/free/x"))["successful"]
+    assert session.principal.credential == f"token:{tokens[2][0].id}"
+    for row, _ in tokens[:2]:
+        await pair.store.remove_token(row.id)
+    for server in (a, b):
+        await server.node.security.gate.refresh()
+    await socket.send(json.dumps([message]))
+    assert (await bayeux_reply(socket, "/free/x"))["successful"]
+    await pair.store.remove_token(tokens[2][0].id)
+    assert await close_code(socket) == 4401
+    assert reply["clientId"] not in a.node.bayeux.sessions
+
+
+async def test_a_change_is_told_to_the_other_node(pair: Pair) -> None:
+    a, b = pair.servers
+    following = b.node.security.gate.following
+    following._refresh_s = 3600.0
+    async with asyncio.timeout(BOUND_S):
+        while not b.node.hub.signals.counters.heard:  # it may not listen yet
+            a.node.security.gate.refresh_soon()
+            await asyncio.sleep(0.05)
+    _, token = await pair.store.add_token("one", "bob", ["admin"])
+    socket = await pair.dashboard(b, "/x", **bearer(token))
+    await pair.store.remove_token("bob")
+    a.node.security.gate.refresh_soon()
+    assert await close_code(socket) == 4401

@@ -8,6 +8,7 @@ from typing import Any
 
 from hub.bus.interface import Envelope, Receiver
 from hub.bus.memory import MemoryBus
+from hub.core.decision import Decision
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.limits import Limits
@@ -79,9 +80,9 @@ class SlowGrants(Grants):
     def __init__(self, loop: SteppedLoop) -> None:
         self._loop = loop
 
-    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+    async def decide(self, who: Principal, action: Action, resource: str) -> Decision:
         await self._loop.answer()
-        return await super().allows(who, action, resource)
+        return await super().decide(who, action, resource)
 
 
 class SlowTokens(Tokens):
@@ -90,6 +91,9 @@ class SlowTokens(Tokens):
     def __init__(self, loop: SteppedLoop) -> None:
         super().__init__(open=True)
         self._loop = loop
+
+    def still_good(self, principal: Principal) -> bool:
+        return True
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Answer:
         await self._loop.answer()

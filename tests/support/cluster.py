@@ -95,13 +95,25 @@ class _Line:
         self._way = (source, target)
         self._deliver = deliver
         self._waiting: deque[Frame] = deque()
+        self._held = 0
+        """Frames at the end of ``_waiting`` that arrive when the way is released."""
         self.closed = False
 
     def write(self, frame: Frame) -> None:
         if self.closed or self._way in self._cluster.cuts:
             return
         self._waiting.append(frame)
-        asyncio.get_running_loop().call_later(self._cluster.delays.get(self._way, 0.0), self._arrive)
+        if self._way in self._cluster.holds:
+            self._held += 1
+        else:
+            asyncio.get_running_loop().call_later(self._cluster.delays.get(self._way, 0.0), self._arrive)
+
+    def release(self, way: tuple[str, str]) -> None:
+        """Let what was held on this way arrive, if it is the way of this line."""
+        if way == self._way:
+            held, self._held = self._held, 0
+            for _ in range(held):
+                asyncio.get_running_loop().call_soon(self._arrive)
 
     def _arrive(self) -> None:
         if self.closed or not self._waiting:
@@ -121,6 +133,8 @@ class MemoryCluster:
         self.dead_s = dead_s
         self.delays: dict[tuple[str, str], float] = {}
         """Seconds that a frame takes from one node to another."""
+        self.holds: set[tuple[str, str]] = set()
+        """Ways on which frames wait until a test releases them."""
         self.cuts: set[tuple[str, str]] = set()
         self._dead: set[str] = set()
         self._lines: dict[frozenset[str], tuple[_Line, _Line]] = {}
@@ -165,6 +179,17 @@ class MemoryCluster:
     def delay(self, source: MemoryNode, target: MemoryNode, seconds: float) -> None:
         """Let every frame from one node to another take so long, from now on."""
         self.delays[source.incarnation, target.incarnation] = seconds
+
+    def hold(self, source: MemoryNode, target: MemoryNode) -> None:
+        """Keep every frame from one node to another until :meth:`release`, however long what a test does meanwhile takes."""
+        self.holds.add((source.incarnation, target.incarnation))
+
+    def release(self, source: MemoryNode, target: MemoryNode) -> None:
+        """Let arrive what was held, and what comes, without a delay."""
+        way = (source.incarnation, target.incarnation)
+        self.holds.discard(way)
+        for line in self._lines.get(frozenset(way), ()):
+            line.release(way)
 
     def cut(self, source: MemoryNode, target: MemoryNode, *, both: bool = True) -> None:
         """Let nothing through from one node to another, or in both directions: both notice it after ``dead_s``."""

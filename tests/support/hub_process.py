@@ -22,6 +22,7 @@ READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 LOG_TAIL_CHARACTERS = 8_000
 
+ROOT = Path(__file__).parents[2]
 HUB_COMMAND = Path(sys.executable).with_name("hub")
 
 
@@ -52,12 +53,22 @@ def hub_command() -> Path:
     return HUB_COMMAND if _warm is None else _warm.command
 
 
-def start_hub(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Process:
-    """Start the ``hub`` command with these arguments, this whole environment, and these file descriptors."""
-    command = [str(HUB_COMMAND), *arguments]
+def start_hub(
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    module: str | None = None,
+) -> Process:
+    """Start the ``hub`` command, or the module that stands in for it, with these arguments, this whole environment, and these file
+    descriptors.
+    """
     if _warm is not None:
-        return _warm.start(command, cwd, environment, stdin, stdout, stderr)
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
+        return _warm.start([str(HUB_COMMAND), *arguments], cwd, environment, stdin, stdout, stderr, module)
+    command = [str(HUB_COMMAND)] if module is None else [sys.executable, "-m", module]
+    return subprocess.Popen([*command, *arguments], cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 def run_hub(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -92,6 +103,8 @@ class HubProcess:
         self.flags = tuple(flags)
         self.environment = dict(environment)
         self.port = free_port()
+        self.module: str | None = None
+        """The module that stands in for the ``hub`` command from the next start on."""
         self._process: Process | None = None
 
     @property
@@ -131,7 +144,10 @@ class HubProcess:
         with self.log_path.open("ab") as log, open(os.devnull, "rb") as nothing:
             arguments = ["serve", *where, *self.flags]
             files = nothing.fileno(), log.fileno(), log.fileno()
-            self._process = start_hub(arguments, self.folder, clean_environment(self.environment), *files)
+            environment = clean_environment(self.environment)
+            if self.module is not None:
+                environment["PYTHONPATH"] = str(ROOT)
+            self._process = start_hub(arguments, self.folder, environment, *files, module=self.module)
         self.wait_ready()
         return self
 

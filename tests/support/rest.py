@@ -30,6 +30,9 @@ class Lookup:
     async def changes(self, after: int | None) -> Changes:
         return Changes(0, ())
 
+    async def client_origins(self) -> list[tuple[str, str]]:
+        return []
+
     async def ended_sign_ins(self) -> list[tuple[str, int]]:
         return []
 

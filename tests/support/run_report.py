@@ -8,21 +8,27 @@ every thread and exits: xdist then names the test and goes on with another worke
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import fastapi.dependencies.models
 import pytest
 
+from tests.support.time_limit import time_limit
+
 SLOWEST: Final = 20
 SLOWEST_FILES: Final = 10
 SHORTEST_S: Final = 0.5
 """What takes less than this is not shown."""
+
+GROWTH_MB: Final = 16
+"""By how much a process may grow, in MiB, before its garbage is collected after the next test."""
 
 END_WITHIN_S: Final = 120.0
 """How long a process may take to end after its last test."""
@@ -83,11 +89,16 @@ class RunReport:
 
 def peak_memory_mb() -> int:
     """The largest resident memory that this process has had, in MiB. ``ru_maxrss`` would count what forked it, too."""
+    return _memory_mb("VmHWM")
+
+
+def _memory_mb(what: str) -> int:
+    """A figure of this process in ``/proc/self/status``, in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
-        if name == "VmHWM":
+        if name == what:
             return int(value.split()[0]) // 1024
-    raise RuntimeError("expected a line VmHWM in /proc/self/status")
+    raise RuntimeError(f"expected a line {what} in /proc/self/status")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -107,6 +118,16 @@ def pytest_configure(config: pytest.Config) -> None:
 _stderr = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without garbage collection: all that is made stays, and would be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Keep what collection made out of garbage collection.
@@ -116,30 +137,54 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()  # what the oldest generation holds is counted here: nothing
 
 
 _FASTAPI_CACHES: Final = tuple(value for value in vars(fastapi.dependencies.models).values() if hasattr(value, "cache_clear"))
 
+_TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""Of glibc; other C libraries have none."""
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Let go of the applications that a file's tests made.
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Let go of what tests made when their file is over, also when the end of one fails, and as soon as the process has grown by it.
 
     FastAPI keeps what it found out of the last 4,096 functions that answer requests, and each of these holds its application: 66 hubs of
-    a megabyte each.
+    a megabyte each. A worker of xdist keeps the report of each test, with what the test logged, for a summary that only the controller
+    prints. The collector would come when there are many objects, and not when few of them hold bodies of 16 MiB. What the C library has
+    free between what is still in use, after large bodies and by threads, goes back to the system: some 30 MiB.
+
+    Raises:
+        RuntimeError: a test has put what collection made back into garbage collection, which would come too seldom from here on.
     """
-    if nextitem is None or nextitem.path != item.path:
-        for cache in _FASTAPI_CACHES:
-            cache.cache_clear()
+    stash = item.config.stash
+    try:
+        yield
+    finally:
+        over = nextitem is None or nextitem.path != item.path
+        if over or _memory_mb("VmRSS") > stash.get(_after_collection, 0) + GROWTH_MB:
+            _forget(item.config)
+            gc.collect()
+            if _TRIM is not None:
+                _TRIM(0)
+            stash[_after_collection] = _memory_mb("VmRSS")
+            if not gc.get_freeze_count():
+                gc.freeze()
+                problem = f"expected what collection made to be kept out of garbage collection, got gc.unfreeze() in {item.path.name}"
+                raise RuntimeError(problem)
 
 
-def time_limit(item: pytest.Item) -> float:
-    """The seconds after which pytest-timeout fails the test: by its mark, the command line, or the configuration; 0: never."""
-    mark = item.get_closest_marker("timeout")
-    if mark is not None:
-        return float(mark.args[0])
-    option = item.config.getoption("timeout")
-    return float(item.config.getini("timeout") or 0) if option is None else float(option)
+_after_collection = pytest.StashKey[int]()
+
+
+def _forget(config: pytest.Config) -> None:
+    """Empty what keeps the objects of tests that are over."""
+    for cache in _FASTAPI_CACHES:
+        cache.cache_clear()
+    if hasattr(config, "workerinput"):
+        terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+        terminal.stats.clear()
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import selectors
 import shutil
@@ -129,11 +130,20 @@ class Warm:
         self._folder: Path | None = None
 
     def start(
-        self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        module: str | None = None,
     ) -> ForkedProcess:
-        """Fork ``hub`` with these arguments; ``command[0]`` is the command's own path, the last three are file descriptors."""
+        """Fork ``hub`` with these arguments; ``command[0]`` is the command's own path, the three behind the environment are file
+        descriptors. ``module`` is run in place of the command, as by ``python -m``.
+        """
         requests = self._begin()
-        request = json.dumps({"command": list(command), "cwd": str(cwd), "environment": dict(environment)}).encode()
+        request = json.dumps({"command": list(command), "cwd": str(cwd), "environment": dict(environment), "module": module}).encode()
         if len(request) > _LARGEST_REQUEST:
             raise ValueError(f"a request of {len(request):,} bytes; at most {_LARGEST_REQUEST:,}")
         told, telling = os.pipe()
@@ -188,6 +198,7 @@ def _serve(requests: socket.socket, listener: socket.socket) -> None:
     from channels.families import FAMILIES
     from channels.main import cli
     from hub.lazy_commands import load
+    from hub.objects.threads import end_threads
 
     for line in COMMANDS:
         load(line)
@@ -195,6 +206,7 @@ def _serve(requests: socket.socket, listener: socket.socket) -> None:
         importlib.import_module(f"channels.{family.name}.build")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_start_once(Path(folder)))
+    end_threads()
     if (threads := threading.enumerate()) != [threading.main_thread()]:
         raise RuntimeError(f"expected no threads where processes are forked, got {threads}")
     gc.collect()
@@ -273,7 +285,11 @@ class _Server:
             self._selector.close()
             self._requests.close()
             self._listener.close()
-            _become(json.loads(request), descriptors)
+            wanted = json.loads(request)
+            _become(wanted, descriptors)
+            if wanted.get("module"):
+                runpy.run_module(wanted["module"], run_name="__main__")
+                sys.exit()
             sys.exit(self._cli())
         for each in descriptors:
             os.close(each)

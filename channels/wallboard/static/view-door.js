@@ -21,6 +21,11 @@ export class DoorView {
       void this.#submit();
     });
     byId("refused-out").addEventListener("click", signOut);
+    // when it is followed: the address has the group and the view that were chosen meanwhile
+    const byPassword = /** @type {HTMLAnchorElement} */ (byId("by-password"));
+    byPassword.addEventListener("click", () => {
+      byPassword.search = new URLSearchParams({ next: location.pathname + location.search }).toString();
+    });
   }
 
   /**

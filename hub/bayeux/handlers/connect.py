@@ -24,7 +24,7 @@ class ConnectHandler:
         """MUST contain channel, clientId, connectionType; MAY contain ext, id, advice. Returns None when the connect is held.
 
         It is answered at once when it is the first, not alone in its request, when the client asks for it with ``advice.timeout`` 0, and on
-        long-polling when something waits (docs/protocol/bayeux.md#connect).
+        long-polling when something waits; also when it has to tell the end of the credential (docs/protocol/bayeux.md#connect).
 
         Raises:
             FieldError: a member has the wrong type.
@@ -64,7 +64,7 @@ class ConnectHandler:
         waits = session.delivery.answers_at_once(session)
         if session.ended:  # what fan-outs had for it was too much for its queue
             return failure(head(message), WireError.SESSION_UNKNOWN.text, advice.handshake())
-        if not (first or not batch.alone or timeout_ms == 0 or waits or closing):
+        if not (first or not batch.alone or timeout_ms == 0 or waits or closing or session.end_untold):
             peer = batch.peer
             browser = None if batch.websocket is not None or peer.callback or not peer.browsers else peer.browsers[0]
             if browser is None or context.registry.occupied.get(browser, 0) < limits.max_held_per_browser:

@@ -9,7 +9,7 @@ from hub.bayeux.polling import PollingDelivery
 from hub.bayeux.ports import TRANSPORTS, Authenticator, Peer
 from hub.bayeux.refusals import Refusals
 from hub.bayeux.replay import asks_for_replay
-from hub.bayeux.replies import ext, failure, head, success
+from hub.bayeux.replies import expiry_member, ext, failure, head, success
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.session import BayeuxContext, ServerSession
 from hub.bayeux.timesync import read_timesync
@@ -85,6 +85,9 @@ class HandshakeHandler:
             return self._limited(message)
         self._open(session, batch)
         members: dict[str, bytes] = {}
+        left = self._hub.renewals.expires_in(principal)
+        if left is not None:
+            members["authentication"] = expiry_member(left)
         if message.wants_acknowledgement():
             session.enable_acknowledgement()
             members["ack"] = b"true"
@@ -116,7 +119,9 @@ class HandshakeHandler:
         ``ext.authentication``; without any of them it is an anonymous client, where those are let in.
         """
         if peer.presented:
-            return peer.principal
+            # a handshake may have waited since its caller was identified, and until now no session was there to be told of an end
+            known = peer.principal
+            return known if known is None or self._authenticator.still_good(known) else None
         authentication = message.authentication()
         if authentication is None:
             return self._authenticator.anonymous(discriminator=identifier)

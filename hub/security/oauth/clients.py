@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_plus
@@ -52,7 +51,7 @@ def _shown(parameters: Parameters, authorization: list[str]) -> list[tuple[str, 
         raise invalid_request("client_secret: expected none in the form beside HTTP Basic (RFC 6749 section 2.3)")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, characters outside ASCII in it, or no UTF-8 below it
         raise bad_client() from None
     client_id, colon, secret = text.partition(":")
     if not colon:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from hub.core.json_text import cut
+
 BAD_CREDENTIALS: Final = "Bad credentials"
+
+_NOT_ALLOWED: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
 class OAuthError(Exception):
@@ -21,6 +26,11 @@ class OAuthError(Exception):
     def members(self) -> dict[str, str]:
         """The JSON object of the answer."""
         return {"error": self.error, "error_description": self.description}
+
+
+def said(value: str) -> str:
+    """What came, for a description: cut, and without the characters that RFC 6749 section 5.2 does not allow there."""
+    return cut(_NOT_ALLOWED.sub("?", value))
 
 
 def invalid_request(description: str) -> OAuthError:

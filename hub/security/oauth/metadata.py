@@ -23,6 +23,7 @@ def oauth_metadata(issuer: str, scopes: Iterable[str], grants: Iterable[Grant]) 
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "device_authorization_endpoint": f"{issuer}/oauth/device",
         "jwks_uri": f"{issuer}/jwks.json",
         "scopes_supported": [ALL, *IDENTITY, *scopes],
         "response_types_supported": ["code"],

@@ -14,6 +14,7 @@ class Grant(StrEnum):
     REFRESH_TOKEN = "refresh_token"  # noqa: S105
     CLIENT_CREDENTIALS = "client_credentials"
     PASSWORD = "password"  # noqa: S105
+    DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 GRANTS: Final = tuple(Grant)
@@ -59,10 +60,6 @@ class Client:
     def needs_pkce(self) -> bool:
         """Whether its authorization requests need a code challenge."""
         return self.public or self.pkce
-
-    def cut(self, roles: frozenset[str]) -> frozenset[str]:
-        """Of a user's roles those that the client's tokens may have."""
-        return roles if self.roles is None else roles & frozenset(self.roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -13,6 +14,8 @@ MAX_BYTES: Final = 8 * 1024
 """Bytes of all parameters of one request at most."""
 
 MAX_PARAMETERS: Final = 64
+
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 _SHOWN: Final = frozenset(f"{string.ascii_letters}{string.digits}_-./+")
 
@@ -92,7 +95,7 @@ def parse_parameters(raw: bytes, max_bytes: int = MAX_BYTES) -> Parameters:
         if name in seen:
             raise invalid_request(f"{_shown(name)}: expected one value, got several")
         seen.add(name)
-        if any(character < " " or character == "\x7f" for character in value):
+        if _CONTROLS.search(value) is not None:
             raise invalid_request(f"{_shown(name)}: expected no control characters")
         if value:
             values[name] = value

@@ -17,6 +17,18 @@ IssueForRefresh = Callable[[Family, Person | None], NewTokens]
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for a step, for the audit log."""
+
+    client: str
+    """The id of the client that has shown who it is, or of which a token is."""
+    address: str
+    """Where the request comes from."""
+    subject: str = ""
+    """The user who asks; empty: the client does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A token that is good, as introspection and userinfo tell of it."""
 
@@ -40,10 +52,10 @@ class OAuthStore(Protocol):
         ...
 
     async def add_code(self, digest: str, code: Code) -> None:
-        """Store a code by its hash."""
+        """Store a code by its hash. Of too many codes of the same user and client the oldest are removed."""
         ...
 
-    async def redeem_code(self, digest: str, issue: IssueForCode) -> tuple[Code, Person]:
+    async def redeem_code(self, digest: str, issue: IssueForCode, asker: Asker) -> tuple[Code, Person]:
         """Claim a code, once, and store the tokens for it.
 
         Raises:
@@ -52,8 +64,9 @@ class OAuthStore(Protocol):
         """
         ...
 
-    async def rotate(self, digest: str, issue: IssueForRefresh) -> tuple[Family, Person | None]:
-        """Claim a refresh token, once, and store its successor.
+    async def rotate(self, digest: str, issue: IssueForRefresh, asker: Asker) -> tuple[Family, Person | None]:
+        """Claim a refresh token, once, and store its successor. Of too many access tokens of the family the oldest end; of its refresh
+        tokens that were used long ago nothing is known any more.
 
         Raises:
             OAuthError: ``invalid_grant``: it is unknown or has expired, or was used before, in which case its family ends
@@ -61,7 +74,7 @@ class OAuthStore(Protocol):
         """
         ...
 
-    async def add_tokens(self, tokens: NewTokens) -> None:
+    async def add_tokens(self, tokens: NewTokens, asker: Asker) -> None:
         """Store the first tokens of a family."""
         ...
 
@@ -69,7 +82,11 @@ class OAuthStore(Protocol):
         """A token that is good, by its hash; None if there is none, or it has ended."""
         ...
 
-    async def end_family(self, family: str) -> None:
+    async def client_and_token(self, client_id: str, digest: str) -> tuple[Client | None, Shown | None]:
+        """What :meth:`client` and :meth:`show` find, read at once."""
+        ...
+
+    async def end_family(self, family: str, asker: Asker) -> None:
         """End every token of a family."""
         ...
 
@@ -77,8 +94,8 @@ class OAuthStore(Protocol):
 class Users(Protocol):
     """Checks names and passwords of users."""
 
-    async def check(self, tenant: str, name: str, password: str, address: str) -> Person | None:
-        """The user, if the password is right.
+    async def check(self, client: Client, tenant: str, name: str, password: str, address: str) -> Person | None:
+        """The user, if the password is right and the user is of the tenant of the client by which somebody signs in.
 
         Raises:
             OAuthError: ``slow_down`` with status 429: too many tries failed.

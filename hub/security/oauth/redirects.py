@@ -13,6 +13,11 @@ _ALLOWED: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 """The characters of a URI (RFC 3986 section 2). A backslash, a blank or a letter outside ASCII is none of them: browsers read these in ways
 that differ from what a comparison of texts sees."""
 
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""Host and port. RFC 3986 allows more in a host, such as ``;``, ``,`` and ``*``, which would end or widen the Content-Security-Policy that
+names the origin of the URI.
+"""
+
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _NEVER: Final = frozenset({"javascript", "data", "vbscript", "file", "blob", "about", "filesystem", "view-source", "ws", "wss"})
@@ -42,7 +47,9 @@ def check_redirect_uri(uri: str, *, local: bool = False) -> str:
     if any(segment in (".", "..") for segment in re.split(r"/", re.sub("%2e", ".", parts.path, flags=re.IGNORECASE))):
         raise RedirectError(f"redirect URI: expected a path without . and .., got {uri[:120]!r}")
     scheme, host = parts.scheme, parts.hostname or ""
-    if scheme == "https" and host and not host.endswith("."):
+    if scheme in ("http", "https") and not _AUTHORITY.fullmatch(parts.netloc):
+        raise RedirectError(f"redirect URI: expected a host of letters, digits, hyphens and dots, and a port or none, got {uri[:120]!r}")
+    if scheme == "https":
         return uri
     if scheme == "http":
         if host in _LOOPBACK or (local and host == "localhost"):

@@ -9,11 +9,12 @@ from typing import Final
 
 from hub.security.credentials import hash_secret, new_id, new_token
 from hub.security.oauth.clients import must_have
-from hub.security.oauth.errors import OAuthError, invalid_grant
+from hub.security.oauth.device import DeviceCode, DeviceStore, Pacing, check_polled
+from hub.security.oauth.errors import OAuthError, invalid_grant, said
 from hub.security.oauth.models import Client, Code, Family, Grant, Issued, NewTokens, Person
 from hub.security.oauth.parameters import Parameters
 from hub.security.oauth.pkce import check_verifier
-from hub.security.oauth.ports import OAuthStore, Users
+from hub.security.oauth.ports import Asker, OAuthStore, Users
 from hub.security.oauth.scopes import OPENID, narrowed, parse_scope
 
 REFRESH_PREFIX: Final = "hubr_"
@@ -48,7 +49,7 @@ class IdTokenRequest:
 class TokenEndpoint:
     """Answers token requests."""
 
-    __slots__ = ("_grants", "_id_token", "_now_ms", "_scopes", "_store", "_users")
+    __slots__ = ("_devices", "_grants", "_id_token", "_now_ms", "_pacing", "_scopes", "_store", "_users")
 
     def __init__(
         self,
@@ -57,10 +58,14 @@ class TokenEndpoint:
         now_ms: Callable[[], int],
         scopes: Collection[str],
         id_token: Callable[[IdTokenRequest], Awaitable[str]],
+        devices: DeviceStore,
+        pacing: Pacing,
     ) -> None:
         """``now_ms`` is the time of day in milliseconds since 1970 UTC, ``scopes`` are those that families have registered, ``id_token``
-        signs an ID token.
+        signs an ID token, ``pacing`` limits how often devices ask.
         """
+        self._devices = devices
+        self._pacing = pacing
         self._store = store
         self._users = users
         self._now_ms = now_ms
@@ -71,6 +76,7 @@ class TokenEndpoint:
             Grant.REFRESH_TOKEN: self._refresh,
             Grant.CLIENT_CREDENTIALS: self._client,
             Grant.PASSWORD: self._password,
+            Grant.DEVICE_CODE: self._device,
         }
 
     async def answer(self, client: Client, request: TokenRequest) -> Issued:
@@ -82,7 +88,7 @@ class TokenEndpoint:
         wanted = request.parameters.require("grant_type")
         found = next((grant for grant in self._grants if grant == wanted), None)
         if found is None:
-            raise OAuthError("unsupported_grant_type", f"grant_type: expected one of {', '.join(self._grants)}")
+            raise OAuthError("unsupported_grant_type", f"grant_type: expected one of {', '.join(self._grants)}, got {said(wanted)}")
         must_have(client, found)
         return await self._grants[found](client, request)
 
@@ -102,7 +108,7 @@ class TokenEndpoint:
                 raise invalid_grant()
             return made.first(client, person.id, code.scopes, code.auth_time_s, self._now_ms(), refresh=True)
 
-        code, person = await self._store.redeem_code(_hash(shown), issue)
+        code, person = await self._store.redeem_code(_hash(shown), issue, Asker(client.id, request.address))
         return await self._issued(made, code.scopes, client, person, code.nonce, code.auth_time_s)
 
     async def _refresh(self, client: Client, request: TokenRequest) -> Issued:
@@ -115,7 +121,7 @@ class TokenEndpoint:
                 raise invalid_grant()
             return made.next(client, family, narrowed(asked, family.scopes), self._now_ms())
 
-        family, person = await self._store.rotate(_hash(shown), issue)
+        family, person = await self._store.rotate(_hash(shown), issue, Asker(client.id, request.address))
         return await self._issued(made, narrowed(asked, family.scopes), client, person, None, family.auth_time_s)
 
     async def _client(self, client: Client, request: TokenRequest) -> Issued:
@@ -125,7 +131,8 @@ class TokenEndpoint:
         if OPENID in scopes:
             raise OAuthError("invalid_scope", "scope: openid tells of a user, and here is none")
         made, now_ms = _Made(), self._now_ms()
-        await self._store.add_tokens(made.first(client, None, scopes, now_ms // 1000, now_ms, refresh=False))
+        tokens = made.first(client, None, scopes, now_ms // 1000, now_ms, refresh=False)
+        await self._store.add_tokens(tokens, Asker(client.id, request.address))
         return await self._issued(made, scopes, client, None, None, now_ms // 1000)
 
     async def _password(self, client: Client, request: TokenRequest) -> Issued:
@@ -135,13 +142,35 @@ class TokenEndpoint:
         tenant, backslash, user = name.partition("\\")
         if not backslash:
             tenant, user = client.tenant, name
-        person = await self._users.check(tenant, user, password, request.address)
-        # another tenant's user, too: the client is of one tenant, and nobody learns whose password was right
-        if person is None or tenant != client.tenant:
+        person = await self._users.check(client, tenant, user, password, request.address)
+        if person is None:
             raise invalid_grant()
         made, now_ms = _Made(), self._now_ms()
-        await self._store.add_tokens(made.first(client, person.id, scopes, now_ms // 1000, now_ms, refresh=True))
+        tokens = made.first(client, person.id, scopes, now_ms // 1000, now_ms, refresh=True)
+        await self._store.add_tokens(tokens, Asker(client.id, request.address))
         return await self._issued(made, scopes, client, person, None, now_ms // 1000)
+
+    async def _device(self, client: Client, request: TokenRequest) -> Issued:
+        digest = _hash(request.parameters.require("device_code"))
+        device = await self._devices.find(digest)
+        if device is not None and device.client == client.id:  # others must not slow a device down
+            self._pacing.asked(digest, self._now_ms())
+        try:
+            check_polled(device, client.id, self._now_ms())
+        except OAuthError as error:
+            if error.error != "authorization_pending":
+                self._pacing.forget(digest)
+            raise
+        made = _Made()
+
+        def issue(found: DeviceCode, person: Person) -> NewTokens:
+            if found.generation != person.generation:
+                raise invalid_grant()
+            return made.first(client, person.id, found.scopes, found.auth_time_s, self._now_ms(), refresh=True)
+
+        self._pacing.forget(digest)
+        claimed, person = await self._devices.redeem(digest, issue, Asker(client.id, request.address))
+        return await self._issued(made, claimed.scopes, client, person, None, claimed.auth_time_s)
 
     async def _issued(
         self, made: _Made, scopes: tuple[str, ...], client: Client, person: Person | None, nonce: str | None, auth_time_s: int

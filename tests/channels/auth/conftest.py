@@ -12,13 +12,16 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from channels.auth.routes_documents import Documents
-from channels.auth.routes_pages import Pages
+from channels.auth.routes_devices import DEVICE_PAGES, DevicePages, create_device_router
+from channels.auth.routes_documents import ANY_ORIGIN_PATHS, Documents
+from channels.auth.routes_pages import PAGES, Pages
 from channels.auth.routes_tokens import create_token_router
 from channels.auth.routes_users import create_user_router
 from channels.auth.service import AuthService
 from channels.auth.settings import AuthSettings
 from channels.auth.signed import PageSigner
+from hub.audit.log import Recorder
+from hub.core.limits import Limits
 from hub.http.application import create_app
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -129,25 +132,46 @@ async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[S
         access = await make_access(transactions, clock)
         await access.store.add_user("acme", "ana", "correct horse", ["supervisor"])
         await access.store.add_user("rival", "ana", "correct horse", ["supervisor"])
-        clients = ClientsStore(transactions, clock.wall_ms)
+        clients = ClientsStore(transactions, clock.wall_ms, Recorder(access.audit))
         await clients.add(NewClient("wall", "acme", "The wall", public=True, redirect_uris=[CALLBACK], post_logout_uris=[CALLBACK]))
         _, crm = await clients.add(NewClient("crm", "acme", "CRM", grants=["authorization_code"], redirect_uris=[f"{CALLBACK}?x=1"]))
+        television = ["device_code", "refresh_token"]
+        await clients.add(NewClient("tv", "acme", "The television", public=True, grants=television))
         _, night = await clients.add(NewClient("night", "acme", grants=["client_credentials"], roles=["viewer"]))
         assert crm is not None
         assert night is not None
         gate = access.make_gate(scopes=SCOPES)
         await gate.start()
         settings = AuthSettings(token_requests_per_s=0, tenant_token_requests_per_s=0, pages_per_s=0)
-        service = AuthService(transactions=transactions, gate=gate, clock=clock, settings=settings, scopes=SCOPES, secret=SECRET)
+        service = AuthService(
+            transactions=transactions,
+            gate=gate,
+            clock=clock,
+            settings=settings,
+            limits=Limits(),
+            scopes=SCOPES,
+            secret=SECRET,
+            audit=access.audit,
+        )
         hosts = Hosts(public_url=HUB)
         signer = PageSigner(SECRET, service.now_s, settings.request_s)
         routers = [
             create_token_router(service, hosts),
             create_user_router(service, hosts),
+            create_device_router(service, hosts),
             Documents(service, hosts).router(),
-            security_router(gate),
+            security_router(gate, service.sign_in_log, service.sign_out_browser),
         ]
-        app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=Pages(service, hosts, signer).routes())
+        devices = DevicePages(service, hosts, signer)
+        app = create_app(
+            gate=gate,
+            metrics=Metrics(),
+            health=Health(),
+            routers=routers,
+            routes=[*Pages(service, hosts, signer).routes(), *devices.routes()],
+            any_origin=ANY_ORIGIN_PATHS,
+            no_origin=(*PAGES, *DEVICE_PAGES),
+        )
         yield Server(access, service, clients, app, crm, night)
         await gate.stop()
 

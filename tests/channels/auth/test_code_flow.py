@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from urllib.parse import urlencode
 
+import httpx
 import pytest
 
+from hub.security.clients_store import NewClient
 from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, fields_of, query_of, submit
 
 
@@ -126,6 +129,54 @@ async def test_somebody_who_is_signed_in_may_have_to_sign_in_again(server: Serve
         assert (await submit(browser, page)).status_code == 303
 
 
+@pytest.mark.parametrize(
+    "more", [{"prompt": "login"}, {"prompt": "select_account"}, {"max_age": "0"}, {"login_hint": "bob"}, {"prompt": "consent"}]
+)
+async def test_the_form_for_signing_in_is_no_form_for_consent(server: Server, more: dict[str, str]) -> None:
+    """The questions of prompt, max_age and login_hint were asked before a page of consent is shown, and before no other."""
+    async with server.browser() as browser:
+        asked = fields_of(await browser.get("/auth/v3/oauth/authorize", params=ask(**more)))["request"]
+        await server.signed_in(browser)
+        answer = await browser.post("/auth/v3/consent", data={"request": asked, "answer": "allow"})
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+
+
+async def test_consent_counts_for_the_user_who_was_asked(server: Server) -> None:
+    await server.access.store.add_user("acme", "bob", "correct horse", ["viewer"])
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask(prompt="consent"))
+        assert "acme\\ana" in page.text
+        allowed = {**fields_of(page), "answer": "allow"}
+        own = await browser.get("/auth/v3/sign-in")
+        assert (await submit(browser, own, tenant="acme", username="bob")).status_code == 303
+        again = await browser.post("/auth/v3/consent", data=allowed)
+        assert again.status_code == 200
+        assert "acme\\bob" in again.text
+        assert "code" in query_of(await browser.post("/auth/v3/consent", data={**fields_of(again), "answer": "allow"}))
+
+
+async def test_consent_counts_for_the_sign_in_that_was_asked_or_a_later_one(server: Server) -> None:
+    async with server.browser() as browser, server.browser() as older:
+        await server.signed_in(older)
+        server.access.clock.advance(5)
+        page = await server.signed_in(browser, prompt="login consent")
+        allowed = {**fields_of(page), "answer": "allow"}
+        latest = browser.cookies["HUB_SESSION"]
+        browser.cookies.set("HUB_SESSION", older.cookies["HUB_SESSION"], domain="hub.test", path="/")
+        assert 'name="password"' in (await browser.post("/auth/v3/consent", data=allowed)).text
+        browser.cookies.set("HUB_SESSION", latest, domain="hub.test", path="/")
+        assert "code" in query_of(await browser.post("/auth/v3/consent", data=allowed))
+
+
+async def test_the_form_for_signing_in_takes_what_it_signed_itself_alone(server: Server) -> None:
+    async with server.browser() as browser:
+        form = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        await server.signed_in(browser)
+        consent = await browser.get("/auth/v3/oauth/authorize", params=ask(prompt="consent"))
+        assert (await submit(browser, form, **fields_of(consent))).status_code == 400
+
+
 async def test_a_form_of_another_browser_or_of_long_ago_is_refused(server: Server) -> None:
     async with server.browser() as attacker, server.browser() as victim:
         page = await attacker.get("/auth/v3/oauth/authorize", params=ask())
@@ -171,8 +222,16 @@ async def test_the_hubs_own_form_goes_to_its_own_pages_alone(server: Server, pat
 async def test_a_browser_that_shall_be_remembered_keeps_its_cookie(server: Server) -> None:
     async with server.browser() as browser:
         page = await browser.get("/auth/v3/sign-in")
-        assert "Max-Age" not in (await submit(browser, page, tenant="acme")).headers["set-cookie"]
-        assert "Max-Age=2592000" in (await submit(browser, page, tenant="acme", remember="yes")).headers["set-cookie"]
+        until_closed = session_cookie(await submit(browser, page, tenant="acme"))
+        remembered = session_cookie(await submit(browser, page, tenant="acme", remember="yes"))
+    assert "Max-Age" not in until_closed
+    assert "Max-Age=2592000" in remembered
+
+
+def session_cookie(answer: httpx.Response) -> str:
+    """The sign-in cookie that an answer sets, with its attributes."""
+    (found,) = [each for each in answer.headers.get_list("set-cookie") if each.startswith("HUB_SESSION=")]
+    return found
 
 
 async def test_a_browser_that_signed_in_with_a_token_is_no_users_sign_in(server: Server) -> None:
@@ -186,7 +245,30 @@ async def test_a_browser_that_signed_in_with_a_token_is_no_users_sign_in(server:
         assert query_of(silent)["error"] == "login_required"
 
 
-async def test_a_long_state_comes_back_as_it_was(server: Server) -> None:
+@pytest.mark.parametrize(("sent", "state"), [("%2F" * 2000, "/" * 2000), ("!" * 6000, "!" * 6000), ("%C3%A9" * 1000, "\xe9" * 1000)])
+async def test_a_long_state_comes_back_as_it_was(server: Server, sent: str, state: str) -> None:
+    """Also one that is longer when the hub encodes it than it came."""
     async with server.browser() as browser:
-        back = await server.signed_in(browser, state="/" * 2000)
-    assert query_of(back)["state"] == "/" * 2000
+        page = await browser.get(f"/auth/v3/oauth/authorize?{urlencode(ask(state=''))}&state={sent}")
+        back = await submit(browser, page)
+    assert query_of(back)["state"] == state
+
+
+async def test_the_password_of_another_tenants_user_is_worth_nothing_at_a_client(server: Server) -> None:
+    """Neither the answer, nor the limit, nor the log of that tenant tells whether it was right."""
+    await server.clients.add(NewClient("old", "acme", public=True, grants=["password"]))
+    answers = {}
+    for name in ("right", "wrong"):
+        password = {"right": "correct horse", "wrong": "wrong horse"}[name]
+        form = {"grant_type": "password", "client_id": "old", "username": f"rival\\{'ana' if name == 'right' else 'bob'}"}
+        found = [await server.token(**form, password=password) for _ in range(11)]
+        answers[name] = [(each.status_code, each.json()["error"]) for each in found]
+        server.access.clock.advance(3600)
+    assert answers["right"] == answers["wrong"]
+    assert answers["right"][0] == (400, "invalid_grant")
+    assert answers["right"][-1][0] == 429
+    async with server.browser() as browser:
+        page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+        assert (await submit(browser, page, tenant="rival")).status_code == 200
+    told = await server.access.transactions.read(lambda tx: tx.rows("SELECT tenant FROM audit WHERE event = 'sign_in'"))
+    assert told == []

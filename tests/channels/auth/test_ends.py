@@ -1,4 +1,6 @@
-"""An end reaches every live session of a running hub: Bayeux, /ws and event streams; and nobody else's."""
+"""An end reaches every live session of a running hub: Bayeux by each transport, /ws, event streams, and what a ticket opened; and nobody
+else's. A session outlives its token where it shows a newer one.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from tests.support.hub_process import HubProcess
-
-WITHIN_S = 60.0
+from tests.support.live_sessions import ENDED, WITHIN_S, Live, close_code
 
 
 def _tokens(hub: HubProcess, username: str, password: str) -> dict[str, Any]:
@@ -40,73 +40,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Any:
     made.close()
 
 
-class Live:
-    """Everything that one token has opened: a WebSocket of /ws, one of Bayeux, and an event stream."""
-
-    def __init__(self, hub: HubProcess, token: str) -> None:
-        self.hub = hub
-        self.headers = {"Authorization": f"Bearer {token}"}
-        self.ends: dict[str, Any] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Live:
-        opened = [asyncio.Event() for _ in range(3)]
-        for work, event in zip((self._ws, self._bayeux, self._stream), opened, strict=True):
-            self._tasks.append(asyncio.create_task(work(event.set)))
-        async with asyncio.timeout(WITHIN_S):
-            await asyncio.gather(*(event.wait() for event in opened))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def ended(self) -> dict[str, Any]:
-        """How each of them ended."""
-        async with asyncio.timeout(WITHIN_S):
-            await asyncio.gather(*self._tasks)
-        return self.ends
-
-    async def _ws(self, opened: Callable[[], None]) -> None:
-        async with connect(f"{self.hub.ws_url}/ws", additional_headers=self.headers) as socket:
-            await socket.recv()
-            opened()
-            self.ends["ws"] = await _close_code(socket)
-
-    async def _bayeux(self, opened: Callable[[], None]) -> None:
-        async with connect(f"{self.hub.ws_url}/cometd", additional_headers=self.headers) as socket:
-            shake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket"], "id": "1"}
-            await socket.send(json.dumps([shake]))
-            (reply,) = json.loads(await socket.recv())
-            # the first connect is answered at once, the second one is held
-            await socket.send(json.dumps([{"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": "websocket"}]))
-            await socket.recv()
-            await socket.send(json.dumps([{"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": "websocket"}]))
-            opened()
-            told: list[dict[str, Any]] = []
-            try:
-                while True:
-                    told += json.loads(await socket.recv())
-            except ConnectionClosed:
-                self.ends["bayeux"] = [message.get("advice", {}).get("reconnect") for message in told]
-
-    async def _stream(self, opened: Callable[[], None]) -> None:
-        async with httpx.AsyncClient(timeout=WITHIN_S, headers=self.headers) as client:
-            async with client.stream("GET", f"{self.hub.url}/events", params={"channel": "/free/x"}) as answer:
-                assert answer.status_code == 200
-                opened()
-                async for _ in answer.aiter_bytes():
-                    pass
-            self.ends["stream"] = (await client.get(f"{self.hub.url}/events", params={"channel": "/free/x"})).status_code
-
-
-async def _close_code(socket: ClientConnection) -> int | None:
-    try:
-        while True:
-            await socket.recv()
-    except ConnectionClosed as closed:
-        return None if closed.rcvd is None else closed.rcvd.code
+def _refreshed(hub: HubProcess, tokens: dict[str, Any]) -> dict[str, Any]:
+    form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": tokens["refresh_token"]}
+    answer = httpx.post(f"{hub.url}/auth/v3/oauth/token", data=form, timeout=WITHIN_S)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 End = Callable[[HubProcess, dict[str, Any]], Awaitable[object]]
@@ -144,8 +83,7 @@ async def test_an_end_reaches_every_live_session_and_no_other(hub: HubProcess, h
     tokens, others = _tokens(hub, "ana", "ana and a long password"), _tokens(hub, "bob", "bob and a long password")
     async with Live(hub, tokens["access_token"]) as live, Live(hub, others["access_token"]) as other:
         await ENDS[how](hub, tokens)
-        ends = await live.ended()
-        assert (ends["ws"], ends["bayeux"][-1], ends["stream"]) == (4401, "none", 401)
+        assert await live.ended() == ENDED
         assert other.ends == {}
 
 
@@ -171,3 +109,83 @@ async def test_the_command_line_ends_them_too(hub: HubProcess) -> None:
         assert other.ends == {}
         await asyncio.to_thread(hub.command, "client", "remove", "app")
         assert (await other.ended())["stream"] == 401
+
+
+# -- a newer token ------------------------------------------------------------------------------------------------------
+
+
+async def _until_told(socket: ClientConnection, kind: str) -> dict[str, Any]:
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            for element in json.loads(await socket.recv()):
+                if element.get("type", element.get("channel")) == kind:
+                    return dict(element)
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A hub whose client ``app`` gets tokens of half an hour, and that tells of their end from the beginning."""
+    made = HubProcess(tmp_path_factory.mktemp("brief"), flags=(), environment={"HUB_LIMITS__TOKEN_EXPIRY_NOTICE_S": "3600"})
+    made.command("tenant", "add", "acme")
+    made.command("user", "add", "ana", "--role", "supervisor", "--password", "ana and a long password")
+    made.command("client", "add", "app", "--public", "--grant", "password", "--grant", "refresh_token", "--access-for", "30m")
+    made.start()
+    yield made
+    made.close()
+
+
+async def test_a_session_of_ws_outlives_its_token(brief: HubProcess) -> None:
+    tokens = _tokens(brief, "ana", "ana and a long password")
+    async with connect(f"{brief.ws_url}/ws") as socket:
+        await socket.send(json.dumps({"type": "hello", "token": tokens["access_token"]}))
+        welcome = await _until_told(socket, "welcome")
+        assert 0 < welcome["expiresIn"] <= 1800
+        assert 0 < (await _until_told(socket, "expiring"))["expiresIn"] <= 1800
+        newer = _refreshed(brief, tokens)
+        await socket.send(json.dumps({"type": "hello", "token": newer["access_token"]}))
+        assert (await _until_told(socket, "welcome"))["session"] == welcome["session"]
+        await _sign_out(brief, newer)
+        assert await close_code(socket) == 4401
+
+
+async def test_a_bayeux_session_outlives_its_token(brief: HubProcess) -> None:
+    tokens = _tokens(brief, "ana", "ana and a long password")
+    async with connect(f"{brief.ws_url}/cometd", additional_headers={"Authorization": f"Bearer {tokens['access_token']}"}) as socket:
+        shake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket"]}
+        await socket.send(json.dumps([shake]))
+        reply = await _until_told(socket, "/meta/handshake")
+        assert 0 < reply["ext"]["authentication"]["expiresIn"] <= 1800
+        newer = _refreshed(brief, tokens)
+        message = {"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": "websocket"}
+        await socket.send(json.dumps([{**message, "ext": {"authentication": {"token": newer["access_token"]}}}]))
+        assert (await _until_told(socket, "/meta/connect"))["ext"]["authentication"]["expiresIn"] > 0
+        await socket.send(json.dumps([{**message, "ext": {"authentication": {"token": "hubt_wrong"}}}]))
+        assert (await _until_told(socket, "/meta/connect"))["error"] == "403::credential_denied"
+        await _sign_out(brief, newer)
+        assert (await _until_told(socket, "/meta/disconnect"))["successful"]
+        assert await close_code(socket) == 4401
+
+
+async def test_the_end_of_the_token_that_was_replaced_ends_nothing(brief: HubProcess) -> None:
+    first, second = (json.loads(brief.command("token", "add", "wall", "--role", "supervisor", "--json")) for _ in range(2))
+    headers = {"Authorization": f"Bearer {first['token']}"}
+    async with (
+        connect(f"{brief.ws_url}/ws", additional_headers=headers) as dashboard,
+        connect(f"{brief.ws_url}/cometd", additional_headers=headers) as bayeux,
+    ):
+        await _until_told(dashboard, "welcome")
+        await dashboard.send(json.dumps({"type": "hello", "token": second["token"]}))
+        await _until_told(dashboard, "welcome")
+        await bayeux.send(json.dumps([{"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket"]}]))
+        client_id = (await _until_told(bayeux, "/meta/handshake"))["clientId"]
+        shown = {"ext": {"authentication": {"token": second["token"]}}}
+        await bayeux.send(json.dumps([{"channel": "/meta/subscribe", "clientId": client_id, "subscription": "/free/x", **shown}]))
+        assert (await _until_told(bayeux, "/meta/subscribe"))["successful"]
+        await asyncio.to_thread(brief.command, "token", "remove", first["id"])
+        async with httpx.AsyncClient(timeout=WITHIN_S, headers=headers) as client, asyncio.timeout(WITHIN_S):
+            while (await client.get(f"{brief.url}/api/v1/me")).status_code != 401:
+                await asyncio.sleep(0.1)
+        await dashboard.send(json.dumps({"type": "ping", "id": 1}))
+        await _until_told(dashboard, "pong")
+        await bayeux.send(json.dumps([{"channel": "/free/x", "clientId": client_id, "data": 1}]))
+        assert (await _until_told(bayeux, "/free/x")) is not None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
+import httpx
 import pytest
 
+from channels.auth.routes_tokens import create_own_routes
 from channels.auth.service import Limits
 from channels.auth.settings import AuthSettings
-from tests.channels.auth.conftest import CALLBACK, VERIFIER, Server, query_of
+from hub.http.fast_router import FastRouter
+from hub.ops.metrics import Metrics
+from hub.security.hosts import Hosts
+from tests.channels.auth.conftest import CALLBACK, HUB, VERIFIER, Server, query_of
 
 BAD_CLIENT = {"error": "Unauthorized", "error_description": "Bad credentials"}
 BAD_GRANT = {"error": "invalid_grant", "error_description": "Bad credentials"}
@@ -90,6 +96,24 @@ async def test_who_knows_the_id_of_a_public_client_shuts_nobody_out(server: Serv
     assert (await server.token(**night)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/auth/v3/oauth/token", "/auth/v3/sign-in", "/auth/v3/device"])
+async def test_addresses_of_one_ipv6_network_are_one(server: Server, path: str) -> None:
+    server.service.limits = Limits(server.access.clock, AuthSettings(token_requests_per_s=2, pages_per_s=2))
+
+    async def ask(address: str) -> bool:
+        transport = httpx.ASGITransport(server.app, client=(address, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url=HUB) as client:
+            if path.endswith("/token"):
+                answer = await client.post(path, data={"grant_type": "refresh_token", "client_id": "wall", "refresh_token": "x"})
+            else:
+                answer = await client.get(path)
+        return answer.status_code != 429
+
+    assert [await ask(f"2001:db8::{host}") for host in (1, 2, 3)] == [True, True, False]
+    assert await ask("2001:db8:0:1::1")
+    assert [await ask(address) for address in ("192.0.2.9", "::ffff:192.0.2.9", "192.0.2.9")] == [True, True, False]
+
+
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
 async def test_revoking_either_token_ends_both(server: Server, kind: str) -> None:
     tokens = await server.tokens()
@@ -129,6 +153,44 @@ async def test_introspection(server: Server) -> None:
     assert public == "unauthorized_client"
 
 
+async def test_introspection_remembers_a_token_until_it_ends(server: Server) -> None:
+    tokens = await server.tokens()
+    remembered = server.service.counters
+    async with server.program(**basic("night", server.night_secret)) as program:
+
+        async def active(token: str) -> bool:
+            found: bool = (await program.post("/auth/v3/oauth/introspect", data={"token": token})).json()["active"]
+            return found
+
+        assert [await active(tokens["access_token"]) for _ in range(3)] == [True] * 3
+        assert (remembered.introspections_remembered, len(server.service.introspected)) == (2, 1)
+        assert [await active(tokens["refresh_token"]) for _ in range(3)] == [True] * 3
+        assert (remembered.introspections_remembered, len(server.service.introspected)) == (2, 1)
+        async with server.program() as wall:
+            form = {"client_id": "wall", "token": tokens["access_token"]}
+            assert (await wall.post("/auth/v3/oauth/revoke", data=form)).status_code == 200
+        assert not await active(tokens["access_token"])  # at once, on the node that ended it
+
+
+async def test_introspection_forgets_what_has_ended_elsewhere_or_by_itself(server: Server) -> None:
+    tokens = await server.tokens()
+    async with server.program(**basic("night", server.night_secret)) as program:
+
+        async def look(secret: str = server.night_secret) -> tuple[int, bool]:
+            answer = await program.post("/auth/v3/oauth/introspect", data={"token": tokens["access_token"]}, headers=basic("night", secret))
+            return answer.status_code, bool(answer.json().get("active"))
+
+        assert await look() == await look() == (200, True)
+        assert await look("wrong") == (401, False)
+        server.access.clock.advance(50_000)  # longer than an access token lives
+        assert await look() == (200, False)
+        tokens = await server.tokens()
+        assert await look() == await look() == (200, True)
+        await server.access.store.remove_user("acme", "ana")  # as another process does it
+        await server.service.gate.refresh()
+        assert await look() == (200, False)
+
+
 async def program_of_wall(server: Server, token: str) -> str:
     async with server.program() as program:
         answer = await program.post("/auth/v3/oauth/introspect", data={"client_id": "wall", "token": token})
@@ -143,3 +205,34 @@ async def test_a_code_goes_to_the_client_that_asked_for_it_alone(server: Server)
         form = {"grant_type": "authorization_code", "code": query_of(back)["code"], "redirect_uri": CALLBACK, "code_verifier": VERIFIER}
         answer = await program.post("/auth/v3/oauth/token", data=form)
     assert (answer.status_code, answer.json()) == (400, BAD_GRANT)
+
+
+async def test_introspection_without_the_framework_answers_the_same(server: Server) -> None:
+    token = (await server.token(grant_type="client_credentials", client_id="night", client_secret=server.night_secret)).json()[
+        "access_token"
+    ]
+    own = create_own_routes(server.service, Hosts(public_url=HUB), server.app.state.errors)
+    fast = FastRouter(server.app, [], server.service.gate, Metrics(), own_routes=own)
+    good = basic("night", server.night_secret)
+    requests: list[dict[str, Any]] = [
+        {"headers": good, "data": {"token": token}},
+        {"headers": good, "data": {"token": "hubt_unknown"}},
+        {"headers": good, "data": {"token": "x" * 5000}},
+        {"headers": good, "data": {}},
+        {"headers": good, "json": {"token": token}},
+        {"headers": basic("night", "wrong"), "data": {"token": token}},
+        {"headers": basic("nobody", "wrong"), "data": {"token": token}},
+        {"headers": {**good, "x-api-key": "unknown"}, "data": {"token": token}},
+        {"headers": {**good, "Origin": HUB}, "data": {"token": token}},
+        {"data": {"client_id": "wall", "token": token}},
+        {"headers": good, "data": {"token": token, "more": "x" * 100_000}},
+        {"headers": good, "params": {"a": "b"}, "data": {"token": token}},
+    ]
+    answers: list[list[Any]] = []
+    for app in (server.app, fast):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HUB) as program:
+            found = [await program.post("/auth/v3/oauth/introspect", **request) for request in requests]
+        dropped = {"x-request-id"}
+        answers.append([(each.status_code, each.content, {k: v for k, v in each.headers.items() if k not in dropped}) for each in found])
+    assert answers[0] == answers[1]
+    assert [status for status, *_ in answers[0][:2]] == [200, 200]

@@ -9,6 +9,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from hub.security.directory import Gone
+from hub.security.oauth.ports import Asker
 from hub.security.tickets import Opened, credential_version
 from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, query_of, submit
 
@@ -189,6 +191,69 @@ async def test_a_link_of_another_site_signs_nobody_out(server: Server) -> None:
         assert (await browser.get("/auth/v3/ping")).status_code == 200
 
 
+@pytest.mark.parametrize("sent", [{}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}])
+@pytest.mark.parametrize("params", [{}, {"global": "true"}])
+async def test_a_get_by_cookie_signs_nobody_out_without_proof_of_an_own_page(
+    server: Server, sent: dict[str, str], params: dict[str, str]
+) -> None:
+    """Browsers send no Fetch Metadata to a host without TLS, and send the cookie with every link and redirect."""
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        del browser.headers["Origin"]
+        page = await browser.get("/auth/v3/sign-out", headers=sent, params=params)
+        assert "Sign out?" in page.text
+        await server.service.gate.refresh()
+        assert (await browser.get("/auth/v3/ping")).status_code == 200
+        assert "You are signed out" in (await browser.post("/auth/v3/sign-out", headers={"Origin": HUB})).text
+
+
+@pytest.mark.parametrize("sent", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": HUB}])
+async def test_a_get_by_cookie_signs_out_whoever_typed_it_or_is_on_an_own_page(server: Server, sent: dict[str, str]) -> None:
+    async with server.browser() as browser:
+        await server.signed_in(browser)
+        del browser.headers["Origin"]
+        assert "You are signed out" in (await browser.get("/auth/v3/sign-out", headers=sent)).text
+        await server.service.gate.refresh()
+        assert (await browser.get("/auth/v3/ping")).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/auth/v3/sign-out", "/api/v1/sign-out"])
+async def test_signing_out_by_cookie_ends_the_sign_in_and_not_the_token(server: Server, path: str) -> None:
+    ended: list[Gone] = []
+    server.service.gate.on_revoked.append(ended.append)
+    made = (await server.access.store.add_token("acme", "screen", ["viewer"]))[1]
+    tokens = await server.tokens()
+    for token in (made, tokens["access_token"]):
+        async with server.browser() as browser, server.browser() as copy, server.browser() as other:
+            for each in (browser, other):
+                assert (await each.post("/api/v1/sign-in", json={"token": token})).status_code == 200
+            copy.cookies.update(browser.cookies)
+            caller = (await server.service.gate.identify(_scope(None, ("authorization", f"Bearer {token}")))).principal
+            assert caller is not None
+            assert (await browser.post(path)).status_code == 200
+            await server.service.gate.refresh()
+            assert not any(concerns(caller) for concerns in ended)  # what others opened with the token goes on
+            assert [(await each.get("/auth/v3/ping")).status_code for each in (copy, other)] == [403, 200]
+            assert (await server.get("/api/v1/me", token)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/auth/v3/sign-out", "/api/v1/sign-out"])
+async def test_every_way_of_signing_a_browser_out_ends_its_cookie_and_what_it_opened(server: Server, path: str) -> None:
+    ended: list[Gone] = []
+    server.service.gate.on_revoked.append(ended.append)
+    async with server.browser() as browser, server.browser() as copy:
+        await server.signed_in(browser)
+        copy.cookies.update(browser.cookies)
+        cookie = ("cookie", f"HUB_SESSION={browser.cookies['HUB_SESSION']}")
+        caller = (await server.service.gate.identify(_scope(None, cookie))).principal
+        assert caller is not None
+        assert (await browser.post(path)).status_code == 200
+        await server.service.gate.refresh()
+        assert any(concerns(caller) for concerns in ended)
+        assert (await copy.get("/api/v1/me")).status_code == 401
+        assert query_of(await copy.get("/auth/v3/oauth/authorize", params=ask(prompt="none")))["error"] == "login_required"
+
+
 @pytest.mark.parametrize(
     ("uri", "goes"), [(CALLBACK, True), ("https://evil.example", False), (f"{CALLBACK}/", False), ("//evil.example", False)]
 )
@@ -310,7 +375,7 @@ async def test_a_token_that_has_just_ended_is_no_other_token(server: Server) -> 
     shown = await server.service.shown(caller)
     assert shown is not None
     assert shown.family is not None
-    await server.service.store.end_family(shown.family.id)
+    await server.service.store.end_family(shown.family.id, Asker("wall", "192.0.2.7"))
     assert await server.service.shown(caller) is None
     for path in USERINFO:
         assert (await server.get(path, tokens["access_token"])).status_code == 401

@@ -113,7 +113,12 @@ async def _due(path: Path, how: str, **options: float) -> tuple[list[Due], list[
         if how == "recorded":
             dues = [due async for due in as_recorded(read_events(stream), refuse)]
         else:
-            dues = [due async for due in shifted(read_events(stream), refuse, start_ms=NOON_MS, speed=options.get("speed", 1.0))]
+            dues = [
+                due
+                async for due in shifted(
+                    read_events(stream), refuse, start_ms=NOON_MS, speed=options.get("speed", 1.0), skip_ms=int(options.get("skip_ms", 0))
+                )
+            ]
     return dues, refused
 
 
@@ -128,6 +133,12 @@ async def test_times_are_moved_and_gaps_kept(tmp_path: Path) -> None:
     assert [parse_time(orjson.loads(due.payload)["time"]) - NOON_MS for due in dues] == [0, 1500, 0]
     assert dues[1].simulated_ms == parse_time("2020-01-01T00:00:11.5Z")
     assert dues[1].label == "line 2"
+
+
+async def test_what_is_skipped_comes_at_once_and_the_rest_after_it(tmp_path: Path) -> None:
+    lines = _lines("2020-01-01T00:00:00Z", "2020-01-01T06:00:00Z", "2020-01-01T06:30:00Z", "2020-01-01T07:30:00Z")
+    dues, _ = await _due(_write(tmp_path, lines), "shifted", speed=60, skip_ms=390 * 60_000)
+    assert [due.at_s for due in dues] == [0, 0, 0, 60]
 
 
 async def test_speed_divides_the_gaps(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from channels.interactions.service import InteractionService
 from channels.interactions.state_machine import State
 from hub.eventlog.memory import MemoryEventLog
 from hub.outbox.recorder import EventRecorder
-from hub.storage.transactions import StorageError, Transactions
+from hub.storage.transactions import StorageError, Transaction, Transactions
 from hub.transports.runtime import SystemClock
 
 Told = list[tuple[str, str]]
@@ -40,7 +40,8 @@ class Harness:
         self.transactions = transactions
         self.eventlog = eventlog or MemoryEventLog()
         recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: False)
-        self.interactions = InteractionService(recorder, lambda: "http://hub", SystemClock())  # type: ignore[arg-type]
+        self.ended: list[tuple[str, str]] = []
+        self.interactions = InteractionService(recorder, lambda: "http://hub", SystemClock(), listeners=lambda: [self])  # type: ignore[arg-type]
         self.consumer = EventLogConsumer(self.interactions, transactions, self.eventlog, **options)
 
     async def log(self, *events: Event, tenant: str = "acme") -> list[tuple[int, Event]]:
@@ -62,6 +63,13 @@ class Harness:
             while not done(told := await self.told()):
                 await asyncio.sleep(0.01)
         return told
+
+    def interaction_finished(self, transaction: Transaction, tenant: str, identifier: str) -> None:
+        """Stands for a family that is told of it."""
+        self.ended.append((tenant, identifier))
+
+    async def is_over(self, identifier: str) -> bool | None:
+        return await self.transactions.write(lambda tx: self.interactions.is_over(tx, "acme", identifier))
 
     async def find(self, identifier: str) -> Interaction:
         return await self.transactions.read(lambda tx: store.find(tx, "acme", Key(identifier)))
@@ -95,6 +103,19 @@ async def test_started_and_finished_are_told_in_order(transactions: Transactions
         1_000,
     )
     assert harness.interactions.live == {"acme": set()}
+
+
+async def test_other_families_are_told_once_of_an_end_and_may_ask(transactions: Transactions) -> None:
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1"))
+    await harness.until(lambda told: len(told) == 1)
+    assert (await harness.is_over("i1"), await harness.is_over("i2"), harness.ended) == (False, None, [])
+    await harness.ingest(finished("i1"), finished("i1"), finished("i2"))
+    await harness.until(lambda told: len(told) == 3)
+    await harness.consumer.stop()
+    assert (await harness.is_over("i1"), await harness.is_over("i2")) == (True, True)
+    assert harness.ended == [("acme", "i1"), ("acme", "i2")]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def test_several_hubs_without_a_common_folder(tmp_path: Path, monkeypatch: pytes
     assert all("HUB_MESSAGING__MEDIA_DIR" in finding.advice for finding in found)
 
 
+def test_with_an_object_store_there_is_no_folder_to_share(tmp_path: Path) -> None:
+    assert list(media_folder(inspection(tmp_path, **SHARED, objects={"url": "s3://files"}))) == []
+
+
 def test_the_folder_of_several_hubs(tmp_path: Path) -> None:
     media = tmp_path / "media"
     (missing,) = media_folder(inspection(tmp_path, **SHARED, messaging={"media_dir": str(media)}))

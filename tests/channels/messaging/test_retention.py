@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.store import MemoryStore
 
-from channels.messaging.media_files import ORPHAN_S, MediaFolder, new_id
+from channels.messaging.media_store import PREFIX, MediaStore
 from channels.messaging.retention import RECEIPTS_MS, MessagingRetention
 from channels.messaging.settings import MessagingSettings
+from hub.objects.claim import CLAIM_KEY
+from hub.objects.folder import ORPHAN_S, new_id
+from hub.objects.local import LocalStore
+from hub.objects.remote import RemoteStore
+from hub.objects.spool import Spool
+from hub.objects.store import ObjectNotFoundError
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import SMS, Exchange, receipt, text_from, text_to
+from tests.hub.objects.test_store import keys, put
+from tests.world import ManualClock
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 DAY_MS = 86_400_000
@@ -27,7 +35,7 @@ def retention(exchange: Exchange, **options: Any) -> MessagingRetention:
     (made,) = exchange.parts.services
     assert isinstance(made, MessagingRetention)
     if options:
-        folder, settings = MediaFolder(exchange.folder / "media"), MessagingSettings()
+        folder, settings = MediaStore(LocalStore(exchange.folder / "media")), MessagingSettings()
         return MessagingRetention(exchange.transactions, folder, settings, exchange.clock, exchange.counters, **options)
     return made
 
@@ -42,12 +50,12 @@ async def rows(exchange: Exchange) -> list[int]:
 
 
 def files(exchange: Exchange) -> list[str]:
-    return [path.name for path in (exchange.folder / "media").rglob("*") if path.is_file()]
+    return [path.name for path in (exchange.folder / "media").rglob("*") if path.is_file() and path.name != CLAIM_KEY]
 
 
-def age(path: Path, seconds: float) -> None:
+def age(exchange: Exchange, path: Path, seconds: float) -> None:
     """Make a file that old."""
-    then = path.stat().st_mtime - seconds
+    then = exchange.clock.now_ms / 1000 - seconds
     os.utime(path, (then, then))
 
 
@@ -92,14 +100,14 @@ async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Ex
 async def test_files_that_nobody_knows(light: Exchange) -> None:
     await light.channel()
     known = (await light.upload(PNG)).json()["data"]["mediaId"]
-    folder = MediaFolder(light.folder / "media")
+    folder = MediaStore(LocalStore(light.folder / "media"))
     old, young = new_id(), new_id()
     for identifier in (old, young):
-        folder.write(identifier, PNG)
+        await folder.write(identifier, PNG)
     part = next((light.folder / "media").rglob(old)).with_name(f"{new_id()}.part")
     part.write_bytes(b"half")
     for path in (part, *(next((light.folder / "media").rglob(each)) for each in (old, known))):
-        age(path, ORPHAN_S + 10)
+        age(light, path, ORPHAN_S + 10)
     assert await retention(light).sweep() == 1
     assert sorted(files(light)) == sorted([known, young])
 
@@ -133,21 +141,40 @@ async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) ->
     assert (await rows(light))[1] == 0
 
 
-async def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = MediaFolder(tmp_path / "media")
-
-    def full(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        await asyncio.to_thread(folder.write, new_id(), PNG)
-    assert [path for path in (tmp_path / "media").rglob("*") if path.is_file()] == []
+async def test_a_store_within_the_folder_of_media_is_not_swept_as_media(light: Exchange, tmp_path: Path) -> None:
+    """So deployments have it: /media is the folder of earlier media, /media/objects the store."""
+    store, earlier = LocalStore(tmp_path / "media" / "objects"), LocalStore(tmp_path / "media")
+    lost = new_id()
+    others = [f"secure_email/{lost[:2]}/{lost}", f"files/{lost[:2]}/{lost}/a.part", f"{lost[:2]}/{lost}.part"]
+    for key in others:
+        await put(store, key)
+    await MediaStore(earlier).write(lost, PNG)
+    media = MediaStore(store, PREFIX, earlier)
+    service = MessagingRetention(light.transactions, media, MessagingSettings(), ManualClock(wall=4_000_000_000_000), light.counters)
+    assert await service.sweep() == 1
+    assert await keys(store) == sorted(others)
+    assert [key for key in await keys(earlier) if not key.endswith(CLAIM_KEY)] == sorted(f"objects/{key}" for key in others)
 
 
 @pytest.mark.parametrize("identifier", ["", "..", "../../../etc/passwd", "a" * 36])
-def test_only_ids_become_paths(tmp_path: Path, identifier: str) -> None:
-    folder = MediaFolder(tmp_path)
-    for use in (folder.open, folder.remove, lambda each: folder.write(each, b"")):
-        with pytest.raises(ValueError, match="expected an id of a media resource"):
-            use(identifier)
+async def test_only_ids_become_keys(tmp_path: Path, identifier: str) -> None:
+    media = MediaStore(LocalStore(tmp_path))
+    for use in (media.open(identifier), media.remove([identifier]), media.write(identifier, b"")):
+        with pytest.raises(ValueError, match="expected the id of an object"):
+            await use
+
+
+async def test_media_from_before_the_object_store_are_read_and_removed(tmp_path: Path) -> None:
+    earlier, store = LocalStore(tmp_path / "media"), RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", 4))
+    before, since = new_id(), new_id()
+    await MediaStore(earlier).write(before, b"old")
+    media = MediaStore(store, PREFIX, earlier)
+    await media.write(since, b"new")
+    assert [[piece async for piece in await media.open(each)] for each in (before, since)] == [[b"old"], [b"new"]]
+    assert [each.key for each in await store.objects("")] == [f"messaging/{since[:2]}/{since}"]
+    later = ManualClock(wall=4_000_000_000_000)
+    assert [found async for found in media.orphans(later)] == [[since], [before]]
+    await media.remove([before, since])
+    for each in (before, since):
+        with pytest.raises(ObjectNotFoundError):
+            await media.open(each)

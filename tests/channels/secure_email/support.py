@@ -11,7 +11,9 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from channels.secure_email.attachment_store import PREFIX, AttachmentStore
 from channels.secure_email.errors import register_errors
+from channels.secure_email.moves import AttachmentMoves
 from channels.secure_email.publisher import InteractionPublisher
 from channels.secure_email.retention import MailRetention
 from channels.secure_email.routes import create_fallback, create_reply_router, create_router
@@ -19,6 +21,9 @@ from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.http.application import create_app
 from hub.http.error_table import ErrorTable
+from hub.objects.errors import register_errors as register_store_errors
+from hub.objects.folder import ObjectFolder
+from hub.objects.store import ObjectStore
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.outbox.models import OutboxEvent
@@ -61,6 +66,7 @@ def _app(settings: SecureEmailSettings) -> FastAPI:
     router = create_router(*given)
     errors = ErrorTable()
     register_errors(errors)
+    register_store_errors(errors)
     return create_app(
         gate=gate,
         metrics=Metrics(),
@@ -74,8 +80,13 @@ def _app(settings: SecureEmailSettings) -> FastAPI:
 class Office:
     """The calls over a database."""
 
-    def __init__(self, transactions: Transactions, database: Database, **settings: Any) -> None:
+    def __init__(
+        self, transactions: Transactions, database: Database, objects: ObjectStore, *, takes_new: bool = True, **settings: Any
+    ) -> None:
+        """``takes_new``: whether new attachments become objects, else they stay in the database."""
         self.transactions = transactions
+        self.objects = objects
+        self.folder = ObjectFolder(objects, PREFIX)
         self.database = database
         self.clock = Clock()
         self.sink = Sink()
@@ -84,8 +95,10 @@ class Office:
         recorder: Any = EventRecorder(
             "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
         )
-        self.mails = MailService(transactions=transactions, outbox=recorder, clock=self.clock)
-        self.retention = MailRetention(transactions, self.clock, self.settings, self.mails.counters)
+        attachments = AttachmentStore(self.folder, takes_new=takes_new)
+        self.mails = MailService(transactions=transactions, attachments=attachments, outbox=recorder, clock=self.clock)
+        self.retention = MailRetention(transactions, self.folder, self.clock, self.settings, self.mails.counters)
+        self.moves = AttachmentMoves(transactions, self.folder, self.mails.counters, pause_s=0)
         self.publisher = InteractionPublisher(lambda: self.sink, self.clock)
         self.app = _app(self.settings)
 

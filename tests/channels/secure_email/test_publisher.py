@@ -9,14 +9,17 @@ import pytest
 
 from channels.events import EVENT_SINK, EventSinkError
 from channels.ingest.sequencer import Sequencer
+from channels.secure_email.attachment_store import AttachmentStore
 from channels.secure_email.counters import PublisherCounters
 from channels.secure_email.family import family
 from channels.secure_email.models import Draft
+from channels.secure_email.moves import AttachmentMoves
 from channels.secure_email.publisher import NotTakenError
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.eventlog.memory import MemoryEventLog
 from hub.family import Context, Parts
+from hub.objects.ports import OBJECT_STORE
 from hub.ops.settings import model_of
 from hub.outbox.models import RECORDER
 from hub.outbox.service import Outbox
@@ -85,11 +88,13 @@ async def test_with_the_outbox_and_the_sequencer(office: Office) -> None:
     settings = model_of([family])()
     assert settings.secure_email == SecureEmailSettings()  # type: ignore[attr-defined]
     context = Context(settings, cast("Any", None), cast("Any", None), cast("Any", None), clock, office.transactions, built)
-    built.append(Parts(offers=[RECORDER.offer(outbox), EVENT_SINK.offer(sequencer)]))
+    built.append(Parts(offers=[RECORDER.offer(outbox), EVENT_SINK.offer(sequencer), OBJECT_STORE.offer(office.objects)]))
     parts = family.build(context)
     built.append(parts)
-    mails = MailService(transactions=office.transactions, outbox=cast("Any", outbox), clock=clock)
-    (retention,) = parts.services
+    attachments = AttachmentStore(office.folder, takes_new=True)
+    mails = MailService(transactions=office.transactions, attachments=attachments, outbox=cast("Any", outbox), clock=clock)
+    retention, moves = parts.services
+    assert isinstance(moves, AttachmentMoves), "on SQLite there is one hub, which may keep attachments in its own folder"
     await sequencer.start()
     await retention.start()
     await outbox.start()

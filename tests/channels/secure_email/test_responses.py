@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner
+from hub.security.credentials import hash_secret
 from hub.storage.transactions import StorageError
-from tests.channels.secure_email.support import ANA, DESK, MAILS, PDF, PNG, Office, attached
+from tests.channels.secure_email.support import ANA, CALLERS, DESK, MAILS, PDF, PNG, Office, attached
+from tests.support.rest import Clock, Lookup
 
 NOBODY = str(uuid.UUID(int=7))
 
@@ -331,6 +334,28 @@ async def test_who_reads_may_not_mark_as_read(light: Office) -> None:
     identifier = await light.send()
     assert (await refusal(light, "GET", f"{MAILS}/{identifier}?read=true", caller="viewer"))[0] == 403
     assert (await light.mail(identifier))["status"] == "unread"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+    ],
+)
+async def test_a_link_of_another_site_marks_nothing_as_read(light: Office, headers: dict[str, str], status: int) -> None:
+    identifier = await light.send()
+    credential = await Lookup(CALLERS).by_token(hash_secret("desk"))
+    assert credential is not None
+    cookie = CookieSigner(b"0" * 32, Clock(), lifetime_s=3600).sign(credential)
+    by_cookie = {"Cookie": f"{SIGN_IN_COOKIE}={cookie}", **headers}
+    assert (await light.call("GET", f"{MAILS}/{identifier}", caller="", headers=by_cookie)).status_code == 200
+    answer = await light.call("GET", f"{MAILS}/{identifier}?read=true", caller="", headers=by_cookie)
+    assert answer.status_code == status, answer.text
+    assert (await light.mail(identifier))["status"] == ("read" if status == 200 else "unread")
 
 
 async def test_a_portal_may_not_speak_for_the_contact_centre(light: Office) -> None:

@@ -385,7 +385,7 @@ async def test_two_hubs_stop_an_interaction_once(office: Office) -> None:
         return
     transactions = Transactions(backend_of(office.database))
     await transactions.start()
-    other = Office(transactions, office.database)
+    other = Office(transactions, office.database, office.objects)
     try:
         for _ in range(20):
             identifier = await office.send()

@@ -17,6 +17,7 @@ from channels.statistics.service.interface import Login
 from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
 from hub.bus.memory import MemoryBus
+from hub.core.decision import Decision
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.principal import Action, Principal
@@ -24,7 +25,7 @@ from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.memory import MemoryEventLog
-from tests.world import ManualClock
+from tests.world import ManualClock, decided
 
 START_MS = 1_773_133_200_000
 """2026-03-10 09:00:00 UTC, a Tuesday."""
@@ -61,8 +62,8 @@ class AsyncioLoop:
 class Everything:
     """An authorizer that allows all."""
 
-    async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
-        return True
+    async def decide(self, principal: Principal, action: Action, resource: str) -> Decision:
+        return decided(True)
 
 
 class Listener(Subscriber):

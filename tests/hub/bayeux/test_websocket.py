@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from tests.hub.bayeux.harness import HANDSHAKE, NONE, RETRY, Bayeux, Client, SocketClient, by_token
 from tests.hub.core.harness import principal
+from tests.world import take_turns
 
 REPLY = {"id": "9", "channel": "/meta/connect", "successful": True, "advice": RETRY}
 
@@ -564,3 +566,35 @@ async def test_what_is_written_at_once_counts_as_activity_where_deliveries_do() 
     await bayeux.emit("/a", b"1")
     assert way.frames == [text_frame(b'[{"channel":"/a","data":1}]')]
     assert client.session.active_at == bayeux.clock.now
+
+
+async def test_a_client_whose_handshake_waits_for_its_turn_is_not_idle() -> None:
+    """While thousands of clients come back, a turn may be longer away than a client may stay without a session."""
+    bayeux = Bayeux(limits=Limits(hello_timeout_s=10))
+    client = bayeux.socket()
+    await bayeux.hub.arrivals.turn()
+    bayeux.clock.advance(1)
+    answering = asyncio.create_task(client.connection.receive(json.dumps([by_token()]).encode()))
+    await take_turns()
+    assert len(bayeux.hub.arrivals) == 1
+    for _ in range(3):
+        bayeux.clock.advance(11)
+        bayeux.hub.timers.sweep()
+    assert client.wire.closed is None
+    bayeux.loop.tick()
+    await answering
+    (reply,) = await client.read()
+    assert reply["successful"]
+    bayeux.clock.advance(11)
+    bayeux.hub.timers.sweep()
+    assert client.wire.closed is None
+
+
+async def test_a_client_that_says_no_handshake_is_idle() -> None:
+    bayeux = Bayeux(limits=Limits(hello_timeout_s=10))
+    client = bayeux.socket()
+    bayeux.clock.advance(9)
+    await client.send({"channel": "/meta/connect", "clientId": "0" * 60, "connectionType": "websocket"})
+    bayeux.clock.advance(2)
+    bayeux.hub.timers.sweep()
+    assert client.wire.close_frame == (CloseCode.NORMAL, "no session")

@@ -26,7 +26,7 @@ from tests.support.gate import Gate
 from tests.support.redis_server import CLOCKED, SHARED, Clocked, RedisServer
 from tests.world import ManualClock
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 """The longest time that a test waits for an expected event, in seconds."""
 
 QUICK = Tuning(subscribe_s=WITHIN_S, linger_s=0, append_s=WITHIN_S, reconnect_s=(0.01, 0.05), resync_s=0, liveness_s=30)

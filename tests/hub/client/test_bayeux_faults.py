@@ -21,7 +21,7 @@ from hub.client import (
     State,
     SubscribeError,
 )
-from tests.hub.client.scripted_server import Messages, ScriptedServer
+from tests.hub.client.scripted_server import ADVICE, Messages, ScriptedServer
 from tests.support.hub_process import free_port
 
 WITHIN_S = 20.0
@@ -136,7 +136,7 @@ async def test_no_transport_in_common(server: ScriptedServer) -> None:
 
 async def test_nobody_is_there() -> None:
     client = BayeuxClient(f"http://127.0.0.1:{free_port()}", open_within_s=0.3, **IMPATIENT)
-    with pytest.raises(ConnectionLostError, match=r"no connection in time; last: .*Cannot connect"):
+    with pytest.raises(ConnectionLostError, match=r"no connection in time; last: .*nothing listens there"):
         await client.open()
     assert client.state is State.DISCONNECTED
 
@@ -470,3 +470,45 @@ async def test_a_position_of_the_log_counts_for_what_had_begun_before_it_was_ask
 def test_wrong_options(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         BayeuxClient(**({"url": "http://localhost"} | options))
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_newer_token_is_shown_on_the_live_session_when_the_old_one_ends_soon(server: ScriptedServer, taken: bool) -> None:
+    """Once, by a connect. If the server does not take it, the session goes on with the old one."""
+    tokens = ["first"]
+    shown = asyncio.Event()
+
+    def answer(connect: dict[str, Any]) -> dict[str, Any]:
+        if "authentication" in connect.get("ext", {}):
+            shown.set()
+            if not taken:
+                return {"successful": False, "error": "403::credential_denied", "advice": ADVICE}
+        return {"ext": {"authentication": {"expiresIn": 59}}}
+
+    server.replies["/meta/connect"] = answer
+    async with client_of(server, token=lambda: tokens[-1], credentials_in="ext") as client:
+        tokens.append("second")
+        await until(shown.is_set)
+        before = len(server.of("/meta/connect"))
+        await until(lambda: len(server.of("/meta/connect")) >= before + 2)
+        assert client.state is State.CONNECTED
+    exts = [message.get("ext", {}) for message in server.of("/meta/connect")]
+    authentications = [ext["authentication"] for ext in exts if "authentication" in ext]
+    assert authentications == [{"token": "second"}]
+    assert server.sessions == 1
+
+
+async def test_a_function_that_fails_then_ends_nothing(server: ScriptedServer) -> None:
+    asked: list[int] = []
+
+    def token() -> str:
+        asked.append(1)
+        if len(asked) > 1:
+            raise RuntimeError("the server that issues tokens is away")
+        return "first"
+
+    server.replies["/meta/connect"] = lambda connect: {"ext": {"authentication": {"expiresIn": 59}}}
+    async with client_of(server, token=token, credentials_in="ext") as client:
+        await until(lambda: len(asked) >= 3)
+        assert client.state is State.CONNECTED
+    assert server.sessions == 1

@@ -16,7 +16,9 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from hub.client import cli
 from hub.client.cli import register
+from hub.client.errors import PublishError, SubscribeError
 from tests.conftest import QUIET_CENTRE
 from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 
@@ -110,7 +112,7 @@ def test_a_byte_order_mark_in_front_of_the_lines_is_no_data(hub: HubProcess, cha
 def test_lines_that_are_refused_say_what_to_do(hub: HubProcess) -> None:
     code, _, errors = run(hub, "publish", "/hub/x", "-", given=b"1\n")
     assert code == 1
-    assert "line 1: refused: this credential may not publish here (403:denied:publish_denied); give one whose role may" in errors
+    assert "line 1: refused: only the server publishes on /hub and below it, whatever the role (403:denied:publish_denied)" in errors
 
 
 @pytest.mark.parametrize("since", ["all", "new"])
@@ -167,12 +169,12 @@ def test_signals_end_it_well(hub: HubProcess, channel: str, number: signal.Signa
         (
             ("publish", "/hub/x", "1"),
             1,
-            "refused: /hub/x: this credential may not publish here (403:denied:publish_denied); give one whose role may",
+            "refused: /hub/x: only the server publishes on /hub and below it, whatever the role (403:denied:publish_denied)",
         ),
         (
             ("publish", "/my/a", "1", "--token", "wrong"),
             2,
-            "403::handshake_denied: the hub does not let you in: give a valid token (--token",
+            "403::handshake_denied: the hub does not let you in: log in (hub login --url http://localhost:",
         ),
         (("publish", "/my/a", "1", "--url", "localhost:8080"), 2, "expected http://"),
         (("listen", "/a/*/b"), 2, "* or ** may be the last segment; got '/a/*/b'"),
@@ -190,7 +192,7 @@ def test_what_cannot_be_done_is_said(hub: HubProcess, arguments: tuple[str, ...]
 
 def test_nobody_is_there(hub: HubProcess) -> None:
     with start(hub, "listen", "/my/a", "--url", f"http://127.0.0.1:{free_port()}") as listener:
-        until_said(listener, b"Cannot connect")
+        until_said(listener, b"nothing listens there")
         listener.terminate()
         assert listener.wait(WITHIN_S) == 0
 
@@ -200,7 +202,7 @@ def test_nobody_is_there(hub: HubProcess) -> None:
 def test_ctrl_c_while_nobody_is_there(hub: HubProcess, data: str, end: bytes, number: signal.Signals) -> None:
     """Nothing was published: the reason is said meanwhile, and a script must not go on as if it had been."""
     with start(hub, "publish", "/my/a", data, "--url", f"http://127.0.0.1:{free_port()}") as publisher:
-        until_said(publisher, b"Cannot connect")
+        until_said(publisher, b"nothing listens there")
         publisher.send_signal(number)
         _, errors = publisher.communicate(timeout=WITHIN_S)
     assert publisher.returncode == 2
@@ -254,3 +256,13 @@ def test_json_that_is_nested_too_deeply(hub: HubProcess) -> None:
 @pytest.mark.parametrize("command", ["listen", "publish"])
 def test_help_has_examples(command: str) -> None:
     assert f"hub {command} /" in invoke(command, "--help").stdout
+
+
+def test_a_refusal_says_where_the_reason_is_told() -> None:
+    """Only below the server's own channels nobody may publish; elsewhere another role may."""
+    told = cli._reason(PublishError("/free/x", "403:denied:publish_denied"))
+    assert told.endswith("`hub role list` says what each may, `hub access explain WHO publish /free/x` why this one may not")
+    told = cli._reason(SubscribeError("/hub/**", "403:denied:subscribe_denied"))
+    assert told.endswith("`hub access explain WHO subscribe '/hub/**'` why this one may not")
+    assert "only the server publishes on /statistics" in cli._reason(PublishError("/statistics", "403:denied:publish_denied"))
+    assert "give one whose role may" in cli._reason(PublishError("/statistics2/x", "403:denied:publish_denied"))

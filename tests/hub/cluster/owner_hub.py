@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.hub.cluster.processes import NodeProcess, add_tenant, cloud_event, wait_until
 from tests.support.redis_server import RedisServer
+from tests.support.redis_topologies import RedisCluster
 
 SERVICE = "/statistics/v3/service"
 VALUE = "/statistics/v3/values/Agent/ana/InboundCalls"
@@ -28,7 +29,7 @@ _tenants = itertools.count(1)
 class Hub:
     """Some nodes that are one hub, and a tenant of the test's own."""
 
-    def __init__(self, folder: Path, database: str, redis: RedisServer, count: int, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, database: str, redis: RedisServer | RedisCluster, count: int, environment: dict[str, str]) -> None:
         self.folder = folder
         self.database = database
         self.tenant = f"acme-{next(_tenants)}"

@@ -18,7 +18,7 @@ __all__ = ["postgres"]
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(params=["always", "none"])
+@pytest.fixture(params=["always", "everysec", "none"])
 def redis(request: pytest.FixtureRequest, redis_process: Callable[..., RedisServer]) -> RedisServer:
     """A server of the test's own; without persistence it comes back without the epochs of owners."""
     return redis_process("redis", *persistence(request.param))

@@ -27,6 +27,9 @@ __all__ = ["postgres"]
 TERMS = OwnershipSettings(term_s=60, renew_s=0.2, give_up_s=50, look_s=0.05, rank_s=0.5, find_s=30)
 """A lease ends when a test says so: a busy machine ends none."""
 
+IN_RANK = TERMS.model_copy(update={"rank_s": 60.0})
+"""The first node that may own a tenant takes it, and others come a minute later."""
+
 
 class StoppedClock(SystemClock):
     """A monotonic clock to which a test adds what a process slept, and a time of day that is ahead."""
@@ -90,7 +93,9 @@ class Worker:
 class Member:
     """One node: its ownership, and one worker."""
 
-    def __init__(self, node: MemoryNode, transactions: Transactions, claim: Callable[[str, int], int], role: str) -> None:
+    def __init__(
+        self, node: MemoryNode, transactions: Transactions, claim: Callable[[str, int], int], role: str, terms: OwnershipSettings
+    ) -> None:
         self.node = node
         self.clock = StoppedClock()
 
@@ -101,7 +106,7 @@ class Member:
             transactions,
             node.nodes,
             self.clock,
-            TERMS,
+            terms,
             me=node.incarnation,
             role=role,
             claim=claimed,
@@ -123,10 +128,10 @@ class Party:
         self._stack = stack
         self.members: list[Member] = []
 
-    async def add(self, role: str = "all") -> Member:
+    async def add(self, role: str = "all", terms: OwnershipSettings = TERMS) -> Member:
         node = self.cluster.add(role=role)
         transactions = await self._stack.enter_async_context(running_at(self._url))
-        member = Member(node, transactions, self._claim, role)
+        member = Member(node, transactions, self._claim, role, terms)
         await member.ownership.start()
         self._stack.push_async_callback(member.ownership.stop)
         self.members.append(member)
@@ -151,7 +156,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_tenant_that_is_asked_for_gets_one_owner_and_all_agree(party: Party) -> None:
-    one, two, edge = await party.add(), await party.add(), await party.add("edge")
+    one, two, edge = await party.add(terms=IN_RANK), await party.add(terms=IN_RANK), await party.add("edge")
     owner = await edge.ownership.find("acme")
     assert owner is not None
     assert owner.fence == party.epochs["acme"] == 1
@@ -165,7 +170,7 @@ async def test_a_tenant_that_is_asked_for_gets_one_owner_and_all_agree(party: Pa
 
 
 async def test_tenants_spread(party: Party) -> None:
-    members = [await party.add() for _ in range(3)]
+    members = [await party.add(terms=IN_RANK) for _ in range(3)]
     tenants = [f"tenant {number}" for number in range(12)]
     for tenant in tenants:
         members[0].ownership.want(tenant)

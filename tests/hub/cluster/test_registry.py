@@ -385,10 +385,10 @@ async def test_a_node_whose_clock_is_wrong_is_refused(house: House, ahead_s: int
     assert ("ahead of" if ahead_s > 0 else "behind") in said
 
 
-async def test_a_clock_that_goes_wrong_later_is_told_and_does_no_harm(house: House) -> None:
+async def test_a_clock_that_goes_wrong_later_is_told_and_does_no_harm(patient: House) -> None:
     clock = SkewedClock()
     left: list[str] = []
-    a, b = await house.start("a", clock), await house.start("b")
+    a, b = await patient.start("a", clock), await patient.start("b")
     for registry in (a, b):
         registry.on_left.append(left.append)
     await until(sees(a, "a", "b"))

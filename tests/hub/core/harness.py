@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from hub.bus.interface import Bus, Envelope
 from hub.bus.memory import MemoryBus
 from hub.core.channels import lies_within
+from hub.core.decision import Decision
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.limits import Limits
@@ -18,7 +19,9 @@ from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.world import ManualClock
+from tests.world import ManualClock, decided
+
+T = TypeVar("T")
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", cookie: str = "") -> Principal:
@@ -54,6 +57,15 @@ class ManualLoop:
         for callback in now:
             callback()
 
+    async def turn_until(self, work: Coroutine[Any, Any, T]) -> T:
+        """Tick until work that waits for its turn has ended; returns what it returns."""
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        while not task.done():
+            self.tick()
+            await asyncio.sleep(0)
+        return task.result()
+
     async def run(self) -> None:
         """Run until no callback is left."""
         while self.callbacks or self.work:
@@ -69,10 +81,10 @@ class Grants:
     def __init__(self) -> None:
         self.denied: set[str] = set()
 
-    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+    async def decide(self, who: Principal, action: Action, resource: str) -> Decision:
         if action is Action.CALL:
-            return resource not in self.denied
-        return not lies_within(resource, "/secret/**") and resource != "/**"
+            return decided(resource not in self.denied)
+        return decided(not lies_within(resource, "/secret/**") and resource != "/**")
 
 
 class Recorder(Subscriber):
@@ -139,6 +151,7 @@ class World:
         return recorder
 
     def pass_time(self, seconds: float) -> None:
+        self.loop.tick()  # no time passes within a turn of the loop
         self.clock.now += seconds
         self.hub.timers.sweep()
 

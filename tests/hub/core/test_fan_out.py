@@ -510,7 +510,7 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
                 world.loop.tick()
             case "subscribe":
                 session, pattern = chance.choice(sorted(subscribed, key=lambda s: s.id)), chance.choice(patterns)
-                await world.hub.subscriptions.subscribe(session, [pattern])
+                await world.loop.turn_until(world.hub.subscriptions.subscribe(session, [pattern]))
                 subscribed[session].add(pattern)
             case "unsubscribe":
                 session = chance.choice(sorted(subscribed, key=lambda s: s.id))

@@ -84,12 +84,16 @@ def test_depth_is_that_of_the_value_and_not_of_brackets_in_texts(value: Any, lim
         b'"\\\\\\\xc3\xa9"',
         b"[" * 65 + b"]" * 65,
         b'{"a":' * 65 + b"1" + b"}" * 65,
-        b"[" * 1_000_000,
     ],
 )
 def test_bad_input_is_refused(payload: bytes) -> None:
     with pytest.raises(BadJsonError, match="expected"):
         guard(payload, DEPTH)
+
+
+def test_a_million_brackets_are_refused() -> None:
+    with pytest.raises(BadJsonError, match="expected"):
+        guard(b"[" * 1_000_000, DEPTH)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +141,19 @@ def test_what_is_within_the_limit_passes(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("before", "many", "times", "after"),
     [
-        b'["' + b'\\"' * 500_000 + b'"]' + b"[]" * 100,
-        b'["' + b"\\" * 1_000_000,
-        b'"' * 1_000_000,
-        ('["' + "é\\\\" * 250_000).encode(),
-        b"[]" * 500_000,
-        b'"' + b"\\ud83d" * 200_000,
-        b'"' + b"\\" * 1_000_000 + b"ud83d",
+        (b'["', b'\\"', 500_000, b'"]' + b"[]" * 100),
+        (b'["', b"\\", 1_000_000, b""),
+        (b"", b'"', 1_000_000, b""),
+        (b'["', "é\\\\".encode(), 250_000, b""),
+        (b"", b"[]", 500_000, b""),
+        (b'"', b"\\ud83d", 200_000, b""),
+        (b'"', b"\\", 1_000_000, b"ud83d"),
     ],
 )
-def test_hostile_input_costs_no_more_than_its_size(payload: bytes) -> None:
+def test_hostile_input_costs_no_more_than_its_size(before: bytes, many: bytes, times: int, after: bytes) -> None:
+    payload = before + many * times + after
     began = time.process_time()
     try:
         guard(payload, DEPTH)

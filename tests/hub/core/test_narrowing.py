@@ -58,6 +58,7 @@ async def test_an_exact_name_is_refused_without_its_operation(name: str) -> None
     with pytest.raises(RefusedError) as refused:
         await made.hub.subscriptions.subscribe(session, ["/free", name])
     assert (refused.value.error, refused.value.channel) == (WireError.SUBSCRIBE_DENIED, name)
+    assert "its subscribers need the operation /messages/read, and no role of this credential allows it" in refused.value.detail
     assert session.subscriptions == {}
     assert made.hub.counters.denied == 1
 

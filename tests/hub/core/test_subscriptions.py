@@ -264,7 +264,7 @@ async def test_long_subscribing_gives_way() -> None:
     world = World()
     world.clock.step = 0.0015
     session = world.session()
-    await world.hub.subscriptions.subscribe(session, [f"/a/{n}" for n in range(20)])
+    await world.loop.turn_until(world.hub.subscriptions.subscribe(session, [f"/a/{n}" for n in range(20)]))
     assert world.loop.breaths >= 10
 
 

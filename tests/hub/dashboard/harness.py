@@ -10,6 +10,7 @@ from typing import Any
 from hub.bus.interface import Bus
 from hub.bus.memory import MemoryBus
 from hub.core.channels import lies_within
+from hub.core.decision import Decision
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.limits import Limits
@@ -20,7 +21,7 @@ from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualLoop
-from tests.world import FakeConnection, ManualClock
+from tests.world import FakeConnection, ManualClock, decided
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", anonymous: bool = False) -> Principal:
@@ -47,8 +48,8 @@ class GatedBus(MemoryBus):
 class Grants:
     """Everything but ``/secret/**`` and what lies above it."""
 
-    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
-        return lies_within(resource, "/free/**") or lies_within(resource, "/log/**") or lies_within(resource, "/state/**")
+    async def decide(self, who: Principal, action: Action, resource: str) -> Decision:
+        return decided(any(lies_within(resource, pattern) for pattern in ("/free/**", "/log/**", "/state/**")))
 
 
 @dataclass(frozen=True)

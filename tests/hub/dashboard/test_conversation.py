@@ -83,9 +83,9 @@ async def test_bad_credentials_of_the_handshake_close_4401() -> None:
     assert dashboard.wire.close_frame == (4401, "the credentials are wrong or expired")
 
 
-async def test_hello_when_authenticated_already_is_an_error() -> None:
+async def test_hello_without_a_token_when_authenticated_already_is_an_error() -> None:
     dashboard = await welcomed()
-    (error,) = await dashboard.send({"type": "hello", "id": 1, "token": "bob"})
+    (error,) = await dashboard.send({"type": "hello", "id": 1})
     assert (error["type"], error["id"], error["code"]) == ("error", 1, 400)
     assert dashboard.wire.closed is None
 
@@ -346,7 +346,13 @@ async def test_a_subscription_is_in_force_once_the_bus_confirms_it() -> None:
 async def test_a_refused_channel_is_named_and_the_whole_array_refused() -> None:
     dashboard = await welcomed()
     assert await dashboard.send({"type": "subscribe", "id": "x", "channels": ["/free/a", "/secret/a"]}) == [
-        {"type": "error", "id": "x", "code": 403, "message": "subscribing to this channel is not allowed", "channel": "/secret/a"}
+        {
+            "type": "error",
+            "id": "x",
+            "code": 403,
+            "message": "subscribing to this channel is not allowed: no role of this credential allows it",
+            "channel": "/secret/a",
+        }
     ]
     assert dashboard.hub.sessions.by_id["s1"].subscriptions == {}
 
@@ -476,7 +482,7 @@ async def test_a_client_that_asks_and_never_reads_is_closed_4408() -> None:
 async def test_a_revoked_credential_closes_4401() -> None:
     dashboard = await welcomed()
     dashboard.hub.sessions.by_id["s1"].end_revoked()
-    assert dashboard.wire.close_frame == (4401, "the credential was removed or changed")
+    assert dashboard.wire.close_frame == (4401, "the credential has ended: it ran out, was removed or changed")
     assert not dashboard.hub.sessions.by_id
 
 
@@ -525,7 +531,7 @@ async def test_the_first_reason_to_close_stays() -> None:
     session.end_revoked()
     session.end_too_slow()
     dashboard.conversation.gone()
-    assert dashboard.wire.close_frame == (4401, "the credential was removed or changed")
+    assert dashboard.wire.close_frame == (4401, "the credential has ended: it ran out, was removed or changed")
 
 
 async def test_a_queue_that_was_given_up_whole_ends_in_a_snapshot_alone() -> None:

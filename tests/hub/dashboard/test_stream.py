@@ -183,6 +183,8 @@ def position_event(position: int) -> bytes:
 
 async def test_a_stream_without_log_channels_begins_with_when_to_come_back() -> None:
     assert await Stream().open("/free/a") == b"retry: 3000\n\n"
+    assert await Stream(Limits(sse_retry_ms=100)).open("/free/a") == b"retry: 150\n\n"
+    assert await Stream(Limits(sse_retry_ms=0)).open("/free/a") == b"retry: 0\n\n"
 
 
 async def test_a_stream_of_log_channels_begins_with_its_position() -> None:
@@ -384,7 +386,7 @@ async def test_a_revoked_stream_gets_nothing_more() -> None:
     await stream.open("/free/a")
     await stream.emit("/free/a")
     stream.session.end_revoked()
-    assert stream.read() == [b": the credential was removed or changed\n\n"]
+    assert stream.read() == [b": the credential has ended: it ran out, was removed or changed\n\n"]
     assert stream.counters.revoked == 1
 
 

@@ -127,6 +127,46 @@ async def test_reading_goes_on_after_a_position(log: ChannelLog) -> None:
     assert [record.position for record in await read(log, "/log/a", after=positions[0])] == positions[1:]
 
 
+async def test_records_of_a_topic_are_erased_and_the_others_stay(log: ChannelLog) -> None:
+    positions = await fill(log, A, B, OWN, A, DEEP, A)
+    await log.append(OTHER, b"0", b"")
+    assert await log.erase(A, lambda data: data in (b"0", b"5")) == 2
+    assert await log.erase(A, lambda data: data == b"5") == 0
+    assert [record.data for record in await read(log, "/log/**")] == [b"1", b"3", b"4"]
+    assert [record.data for record in await read(log, "/log/a", audiences=("ann",))] == [b"2"]
+    assert [record.data for record in await read(log, "/log/a", tenant="u")] == [b"0"]
+    span = await log.span("t")
+    assert (span.newest, span.seam) == (positions[-1], 0)
+    assert await log.complete_since([A, B], positions[0]), "what is gone is told to nobody as a gap"
+    later, previous = await log.append(A, b"new", b"")
+    assert later > positions[-1]
+    assert positions[3] <= previous < later
+    assert [record.data for record in await read(log, "/log/a", after=positions[3])] == [b"new"]
+    assert await log.span("t") == (span.floor, later, 0)
+
+
+async def test_everything_is_erased(log: ChannelLog) -> None:
+    positions = await fill(log, *[A] * (2 * PAGE_RECORDS))
+    floor = (await log.span("t")).floor
+    assert await log.erase(A, lambda _: True) == len(positions)
+    assert await read(log, "/log/**") == []
+    assert (await log.span("t")).floor == floor
+    assert await log.complete_since([A], positions[0])
+    assert await log.trim() == 0
+    later = (await log.append(A, b"new", b""))[0]
+    assert [(record.position, record.data) for record in await read(log, "/log/a")] == [(later, b"new")]
+    assert (await log.span("t")).floor == floor
+
+
+async def test_what_was_erased_takes_no_room(make: Make) -> None:
+    log = make(max_messages=3)
+    await log.append(A, b"x", b"", "once")
+    await log.erase(A, lambda _: True)
+    positions = await fill(log, B, B, B)
+    await log.trim()
+    assert [record.position for record in await read(log, "/log/b")] == positions
+
+
 async def test_pages_are_bounded_by_records(log: ChannelLog) -> None:
     positions = await fill(log, *[A] * (PAGE_RECORDS + 1))
     page = await log.read(Selection("t", ("",), {"/log/a"}), 0, MIB)

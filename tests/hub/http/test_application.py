@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from hub.audit.sign_ins import SignInLog
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.http import application
@@ -46,7 +47,7 @@ def build(access: Access, **more: Any) -> FastAPI:
         "gate": access.gate,
         "metrics": Metrics(),
         "health": Health(),
-        "routers": [security_router(access.gate), routes],
+        "routers": [security_router(access.gate, SignInLog(access.transactions, access.audit), access.signing_out(access.gate)), routes],
         **more,
     }
     return create_app(**options)

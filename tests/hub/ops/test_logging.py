@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import structlog
 
+from hub.core.secret_names import HIDDEN
 from hub.ops import logging as hub_logging
-from hub.ops.logging import MASK, mask, set_up
+from hub.ops.logging import mask, set_up
 from hub.ops.settings import Settings
 
 TOKEN = "hubt_" + "a" * 43
@@ -84,7 +85,7 @@ def test_an_exception_is_logged_without_the_secret_in_its_text(out: io.StringIO,
             raise ValueError(f"bad {TOKEN}")
         except ValueError:
             logger.exception("failed")
-    assert out.getvalue().count(f"ValueError: bad {MASK}") == 2
+    assert out.getvalue().count(f"ValueError: bad {HIDDEN}") == 2
     assert TOKEN not in out.getvalue()
 
 
@@ -99,20 +100,20 @@ def test_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("value", "masked"),
     [
-        (f"got {TOKEN}!", f"got {MASK}!"),
-        ("hubk_" + "b" * 43, MASK),
-        ("Authorization: Bearer abc.def", f"Authorization: Bearer {MASK}"),
-        ("Authorization: OAuth abc.def", f"Authorization: OAuth {MASK}"),
-        ("Cookie: BAYEUX_BROWSER=abc; STATISTICS_SESSIONID=def", f"Cookie: BAYEUX_BROWSER={MASK}; STATISTICS_SESSIONID={MASK}"),
+        (f"got {TOKEN}!", f"got {HIDDEN}!"),
+        ("hubk_" + "b" * 43, HIDDEN),
+        ("Authorization: Bearer abc.def", f"Authorization: Bearer {HIDDEN}"),
+        ("Authorization: OAuth abc.def", f"Authorization: OAuth {HIDDEN}"),
+        ("Cookie: BAYEUX_BROWSER=abc; STATISTICS_SESSIONID=def", f"Cookie: BAYEUX_BROWSER={HIDDEN}; STATISTICS_SESSIONID={HIDDEN}"),
         ('{"clientId":"' + "0123456789abcdef" * 3 + '"}', '{"clientId":"0123456789abcdef..."}'),
         ({"client": "0123456789abcdef" * 3, "digest": "ab" * 32}, {"client": "0123456789abcdef...", "digest": "ab" * 32}),
-        ("GET /ws?ticket=abc&x=1", f"GET /ws?ticket={MASK}&x=1"),
-        ("HUB_SESSION=abc; a=b", f"HUB_SESSION={MASK}; a=b"),
-        ("postgresql://ana:geheim@h/d", f"postgresql://{MASK}@h/d"),
+        ("GET /ws?ticket=abc&x=1", f"GET /ws?ticket={HIDDEN}&x=1"),
+        ("HUB_SESSION=abc; a=b", f"HUB_SESSION={HIDDEN}; a=b"),
+        ("postgresql://ana:geheim@h/d", f"postgresql://{HIDDEN}@h/d"),
         ("http://h:80/a@b", "http://h:80/a@b"),
-        (b"Bearer abc", f"Bearer {MASK}"),
-        ({"password": "p", "deep": [{"X-Api-Key": "k"}, (TOKEN,)]}, {"password": MASK, "deep": [{"X-Api-Key": MASK}, [MASK]]}),
-        ({"tokens": 5, "token": None, "accepted": 3, 1: "x"}, {"tokens": MASK, "token": None, "accepted": 3, 1: "x"}),
+        (b"Bearer abc", f"Bearer {HIDDEN}"),
+        ({"password": "p", "deep": [{"X-Api-Key": "k"}, (TOKEN,)]}, {"password": HIDDEN, "deep": [{"X-Api-Key": HIDDEN}, [HIDDEN]]}),
+        ({"tokens": 5, "token": None, "accepted": 3, 1: "x"}, {"tokens": HIDDEN, "token": None, "accepted": 3, 1: "x"}),
         (5, 5),
         ("nothing secret", "nothing secret"),
     ],
@@ -140,3 +141,18 @@ def test_a_record_of_nothing_but_short_fields_is_cut_too(out: io.StringIO) -> No
     set_up("info", "json", out, worker=0)
     structlog.get_logger("hub.x").info("told", **{f"field{number}": number for number in range(1_000)})
     assert len(out.getvalue()) <= 4_000
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_what_a_client_sent_does_nothing_to_the_terminal_that_shows_the_log(out: io.StringIO, format: Any) -> None:
+    set_up("info", format, out)
+    sent = "\x1b[2J\x9b31m\u202e"
+    structlog.get_logger("hub.test").info("refused", name=sent, names=[sent])
+    logging.getLogger("uvicorn").warning("path %s", sent)
+    try:
+        raise ValueError(sent)
+    except ValueError:
+        structlog.get_logger("hub.test").exception("failed")
+    assert not set(out.getvalue()) & set("\x1b\x9b\u202e")
+    if format == "json":
+        assert lines(out)[0]["name"] == sent

@@ -84,6 +84,22 @@ def test_settings_in_force_are_toml_without_secrets() -> None:
     assert "maybe" not in read["odd"]
 
 
+def test_keys_in_urls_and_options_are_not_shown() -> None:
+    options = {"azure_storage_account_key": "geheim1", "sas_token": "geheim2", "google_service_account": "/key.json"}
+    made = MODEL(
+        database_url="postgres://ana@h/d?sslmode=require&password=geheim3",
+        redis_url="redis://h:1,redis://:geheim4@h:2",
+        objects={"url": "az://files", "options": options},
+        odd={"need": 1},
+    )
+    text = render(made)
+    assert "geheim" not in text
+    read = tomllib.loads(text)
+    assert read["database_url"] == "postgres://[hidden]@h/d?sslmode=[hidden]&password=[hidden]"
+    assert read["redis_url"] == "redis://h:1,redis://[hidden]@h:2"
+    assert read["objects"]["options"] == {**dict.fromkeys(options, "********"), "google_service_account": "/key.json"}
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)

@@ -215,11 +215,17 @@ LISTS: dict[str, tuple[str, Any]] = {
     "HUB_REPLAY__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),
     "HUB_PRESENCE__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),
     "HUB_OUTBOX__RETRY_S": ("5, 300,1800", (5, 300, 1800)),
+    "HUB_AUTH__ISSUER_NETWORKS": ("10.1.0.0/16, fd00::/8", (IPv4Network("10.1.0.0/16"), IPv6Network("fd00::/8"))),
     "HUB_OUTBOX__ALLOWED_NETWORKS": ("10.1.0.0/16, fd00::/8", (IPv4Network("10.1.0.0/16"), IPv6Network("fd00::/8"))),
     "HUB_SECURE_EMAIL__ALLOWED_TYPES": ("image/*, text/plain", ("image/*", "text/plain")),
     "HUB_MESSAGING__MEDIA_TYPES": ("image/*, text/plain", ("image/*", "text/plain")),
+    "HUB_FILES__EXTENSIONS": ("pdf, .PNG", ("pdf", "png")),
+    "HUB_FILES__SCANNER_NETWORKS": ("10.1.0.0/16, fd00::/8", (IPv4Network("10.1.0.0/16"), IPv6Network("fd00::/8"))),
 }
 """Every list that a hub has as a setting: two or more values between commas, and what they are."""
+
+TABLES = {"HUB_AUTH__ISSUERS"}
+"""Lists of tables: in the environment they are JSON."""
 
 
 def of_hub(variable: str) -> Any:
@@ -237,7 +243,7 @@ def test_the_table_of_lists_has_every_list() -> None:
         for key, field in model.model_fields.items()
         if get_origin(field.annotation) in (tuple, list, set, frozenset)
     }
-    assert found == LISTS.keys()
+    assert found == LISTS.keys() | TABLES
 
 
 @pytest.mark.parametrize("variable", LISTS)
@@ -397,3 +403,39 @@ def test_how_sessions_are_bound_is_one_of_two_words(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HUB_LIMITS__SESSION_BINDING", "lax")
     with pytest.raises(SettingsError, match=r"limits\.session_binding: expected .*'client-id' or 'strict', got 'lax'"):
         load([], config=None, flags={})
+
+
+def test_what_came_is_said_once_and_of_the_field_alone() -> None:
+    def told(config: str) -> list[str]:
+        path = Path("told.toml")
+        path.write_text(config)
+        with pytest.raises(SettingsError) as caught:
+            load(ALL_FAMILIES, config=path, flags={})
+        return caught.value.problems
+
+    issuer = '[[auth.issuers]]\nname = "corp"\nissuer = "https://a.example"\naudience = ["hub"]\ndefault_roles = ["viewer"]\n'
+    named = issuer + 'tenant = "acme"\n'
+    assert told(named + named) == ["auth.issuers: expected another name for each, got 'corp' twice (from told.toml)"]
+    assert told(issuer) == ["auth.issuers[0].tenant: expected either tenant, or tenant_claim with tenants (from told.toml)"]
+    assert told('[objects]\nurl = "s4://x/y"\n') == [
+        "objects.url: expected file://, s3://, gs://, az:// and a place, such as s3://bucket/folder, got 's4://x/y' (from told.toml)"
+    ]
+    for text in ('url = "http://ana:geheim@h?k=geheim"', 'url = "s3://ana:geheim@x/y"', 'endpoint = "https://ana:geheim@h"'):
+        (line,) = told(f"[objects]\n{text}\n")
+        assert "[hidden]@" in line
+        assert "geheim" not in line
+    (line,) = told('[files]\nscanner_url = "http://ana:geheim@h/scan?key=geheim"\n')
+    assert line.startswith("files.scanner_url: expected a URL without a user name")
+    assert "geheim" not in line
+    lone = told('[objects]\nurl = "s3://x/y"\nsecret_access_key = "never shown anywhere"\n')
+    assert lone == ["objects.access_key_id, secret_access_key: expected both or neither (from told.toml)"]
+
+
+def test_what_a_section_checks_of_one_field_comes_from_the_source_of_that_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_FILES__SCANNER_URL", "http://127.0.0.1:8099/scan")
+    monkeypatch.setenv("HUB_FILES__MAX_BYTES", "1000")
+    with pytest.raises(SettingsError) as caught:
+        load(ALL_FAMILIES, config=None, flags={})
+    (problem,) = caught.value.problems
+    assert problem.startswith("files.scanner_url: expected a host whose address is public, or within files.scanner_networks")
+    assert problem.endswith("(from the environment variable HUB_FILES__SCANNER_URL)")

@@ -118,7 +118,7 @@ class Chaos:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
                 await reader.readexactly(length)
-                path = head.split(b" ")[1].decode()
+                path = head.split(b" ")[1].decode().partition("?")[0]
                 self.seen[path] += 1
                 self.headers.append(head)
                 await BEHAVIOURS[path](reader, writer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hub.core.time_slice import TimeSlice
@@ -42,3 +43,6 @@ class Recording:
     def add(self, key: str = "k1", type: str = "thing.started", tenant: str = "acme", **more: Any) -> Operation[OutboxEvent]:
         given = {"body": b'{"a":1}', **more}
         return lambda tx: self._recorder.add(tx, tenant=tenant, type=type, key=key, **given)
+
+    def rewrite(self, event: OutboxEvent, change: Callable[[bytes], bytes | None]) -> Operation[int]:
+        return lambda tx: self._recorder.rewrite(tx, event.tenant, event.type, event.key, change)

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -232,6 +233,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.file.close()
 
 
+@pytest.mark.timeout(600)  # on a machine with much else to do
 def test_random_lives() -> None:
     with tempfile.TemporaryDirectory() as folder:
         DeliveryMachine.folder = Path(folder)

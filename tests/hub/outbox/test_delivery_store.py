@@ -6,7 +6,7 @@ import pytest
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.delivery_store import Claim, Created, Work
-from hub.outbox.models import DeliveryState, OutboxEvent
+from hub.outbox.models import NO_ENDPOINT, DeliveryState, OutboxEvent
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
@@ -84,8 +84,33 @@ async def test_an_event_waits_for_the_one_before_it_of_its_key(transactions: Tra
     other_key = await transactions.write(recording.add("k2"))
     other_tenant = await transactions.write(recording.add("k1", tenant="other"))
     assert await claim_events(transactions, NOW) == [other_key, other_tenant]
-    await transactions.write(lambda tx: delivery_store.dispatched(tx, [first.id]))
+    await transactions.write(lambda tx: delivery_store.dispatched(tx, [first]))
     assert await claim_events(transactions, NOW) == [second]
+
+
+async def test_an_event_that_stays_inside_the_hub_is_deleted_when_it_was_dispatched(
+    transactions: Transactions, recording: Recording
+) -> None:
+    inside = await transactions.write(recording.add("k1", endpoint=NO_ENDPOINT))
+    other = await transactions.write(recording.add("k2"))
+    await transactions.write(lambda tx: delivery_store.dispatched(tx, [inside, other]))
+    assert await transactions.read(lambda tx: tx.rows("SELECT id, dispatched FROM outbox_events")) == [(other.id, 1)]
+
+
+async def test_bodies_of_events_that_wait_can_be_rewritten(transactions: Transactions, recording: Recording) -> None:
+    ours = await transactions.write(recording.add("k1", body=b"mine"))
+    await transactions.write(recording.add("k1", body=b"theirs"))
+    await transactions.write(recording.add("k2", body=b"mine"))
+    await transactions.write(recording.add("k1", body=b"mine", tenant="other"))
+    gone = await transactions.write(recording.add("k1", body=b"mine"))
+    await transactions.write(lambda tx: delivery_store.dispatched(tx, [gone]))
+
+    def change(body: bytes) -> bytes | None:
+        return b"" if body == b"mine" else None
+
+    assert await transactions.write(recording.rewrite(ours, change)) == 1
+    bodies = await transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events ORDER BY id"))
+    assert [bytes(body) for (body,) in bodies] == [b"", b"theirs", b"mine", b"mine", b"mine"]
 
 
 async def test_an_event_that_is_left_for_later_holds_up_its_key_alone(transactions: Transactions, recording: Recording) -> None:
@@ -250,7 +275,7 @@ async def test_what_is_over_is_forgotten_in_pieces(deliveries: Deliveries) -> No
     works = (await deliveries.claim()).work
     for work, state in zip(works, [DeliveryState.DELIVERED] * 3 + [DeliveryState.DEAD] * 1, strict=False):
         await deliveries.record(work, state)
-    await deliveries.transactions.write(lambda tx: delivery_store.dispatched(tx, [work.event.id for work in works]))
+    await deliveries.transactions.write(lambda tx: delivery_store.dispatched(tx, [work.event for work in works]))
     over_ms = NOW + 10  # outcomes end at NOW + 5
     later_ms = NOW * 2
 

@@ -297,7 +297,7 @@ async def test_a_database_that_fails_loses_nothing(dispatching: Dispatching, mon
 
 async def test_an_event_does_not_overtake_one_that_another_process_left(dispatching: Dispatching) -> None:
     """Its hub died, or is slow: the lease has to run out first."""
-    gone = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: True, lease_ms=300)
+    gone = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: True, lease_ms=3_000)
     older = await dispatching.transactions.write(lambda tx: gone.add(tx, tenant="acme", type="thing.started", key="k", body=b"{}"))
     async with dispatching.running():
         newer, other = await dispatching.record(), await dispatching.record("other")

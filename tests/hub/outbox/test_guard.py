@@ -116,3 +116,10 @@ def test_without_tls_only_where_that_is_allowed() -> None:
     with pytest.raises(ValueError, match="begins with https://, got"):
         Guard(https_only=True).check_url("http://receiver.example/")
     Guard(https_only=True).check_url("https://receiver.example/")
+
+
+@pytest.mark.parametrize("url", ["http://ana:geheim@h/", "ftp://h/?key=geheim", "https://ana:ge/heim@h/", "http://h/#geheim"])
+def test_no_error_has_the_key_of_a_url(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^url: expected .*, got '.*\[hidden\]") as refused:
+        Guard(https_only=url.startswith("http:")).check_url(url)
+    assert "heim" not in str(refused.value)

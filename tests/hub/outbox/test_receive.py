@@ -22,7 +22,6 @@ import pytest
 import typer
 from click.testing import Result
 from multidict import CIMultiDict
-from rich.console import Console
 from standardwebhooks.webhooks import Webhook
 from typer.testing import CliRunner
 
@@ -32,6 +31,7 @@ from hub.outbox.models import OutboxEvent, Secret
 from hub.outbox.receive import MAX_BODY_BYTES, MAX_REMEMBERED, Received, Receiver, ReceiverServer, Signature, answer, line, register, show
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings
+from hub.terminal import Console
 from hub.transports.runtime import SystemClock
 from tests.hub.outbox.support import endpoint
 from tests.hub.outbox.test_sender import LOOPBACK

@@ -359,3 +359,24 @@ async def test_a_tenant_has_so_many_examples_under_way_and_no_more(house: House)
     gate.set()
     assert {each["httpStatus"] for each in await asyncio.gather(*under_way)} == {200}
     assert (await house.ask("POST", path))["httpStatus"] == 200
+
+
+async def test_each_change_of_an_endpoint_is_in_the_audit_log_without_secrets(house: House) -> None:
+    made = await house.add(url=f"{house.receiver.url}?token=hidden", headers={"X-Own": "hidden"})
+    path = f"/endpoints/{made['id']}"
+    await house.ask("PATCH", path, {"enabled": False, "types": ["thing.*"]})
+    rotated = await house.ask("POST", f"{path}/rotate-secret")
+    await house.ask("DELETE", path)
+    await house.ask("PATCH", path, {"enabled": True}, status=404)
+    rows = (await house.ask("GET", "/audit"))["rows"]
+    found = [(row["event"], row["target"], row.get("before"), row.get("after")) for row in rows if row["event"].startswith("endpoint.")]
+    whole = {"url": house.receiver.url, "types": [], "media": [], "headers": ["X-Own"], "enabled": True, "concurrency": 0}
+    off = {"enabled": False, "types": ["thing.*"]}
+    assert found == [
+        ("endpoint.removed", made["id"], {**whole, **off}, None),
+        ("endpoint.changed", made["id"], None, {"secret": "rotated"}),
+        ("endpoint.changed", made["id"], {"enabled": True, "types": []}, off),
+        ("endpoint.added", made["id"], None, whole),
+    ]
+    told = json.dumps(rows)
+    assert not any(secret in told for secret in ("hidden", made["secret"], rotated["secret"]))

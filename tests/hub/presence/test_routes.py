@@ -22,7 +22,8 @@ from hub.core.session_ids import PUBLIC_ID_CHARACTERS
 from hub.dashboard.session import DashboardSession
 from hub.dashboard.stream import StreamSession
 from hub.node import Node
-from hub.ops.settings import PresenceSettings, Settings
+from hub.ops.channel_settings import PresenceSettings
+from hub.ops.settings import Settings
 from hub.presence.schemas import Door
 from hub.security.roles import Grant
 from tests.hub.transports.harness import listening
@@ -236,7 +237,10 @@ async def test_reading_needs_a_grant(house: House, method: str, path: str) -> No
     store = house.node.security.store
     headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['dashboard']))[1]}"}
     answer = await house.rest.request(method, f"/api/v1{path}", headers=headers)
-    assert (answer.status_code, answer.json()["status"]["detail"]) == (403, {"operation": "/presence/read"})
+    assert (answer.status_code, answer.json()["status"]["detail"]) == (
+        403,
+        {"operation": "/presence/read", "reason": "no role of this credential allows it"},
+    )
     async with httpx.AsyncClient(base_url=house.rest.base_url) as stranger:
         assert (await stranger.request(method, f"/api/v1{path}")).status_code == 401
 
@@ -249,7 +253,10 @@ async def test_reading_is_no_grant_to_send_away(house: House) -> None:
     assert (await house.rest.get("/api/v1/sessions", headers=headers)).status_code == 200
     for path in (f"/sessions/{session}", "/sessions?subject=demo"):
         answer = await house.rest.delete(f"/api/v1{path}", headers=headers)
-        assert (answer.status_code, answer.json()["status"]["detail"]) == (403, {"operation": "/presence/write"})
+        assert (answer.status_code, answer.json()["status"]["detail"]) == (
+            403,
+            {"operation": "/presence/write", "reason": "no role of this credential allows it"},
+        )
     assert len((await house.get("/sessions"))["sessions"]) == 1
 
 

@@ -46,6 +46,8 @@ def test_several_urls_are_separated_by_commas_though_hosts_are_too() -> None:
         ("redis+sentinel://a/m?sentinel_ssl=perhaps", "expected true or false for sentinel_ssl, got perhaps"),
         ("redis+cluster://a/1", "expected no database, or 0, in the URL of a Redis Cluster, got 1"),
         ("redis://a/abc", "expected the number of a database behind the host, such as redis://host:6379/0, got 'abc'"),
+        ("redis://ana/geheim@a", "expected the number of a database behind the host, such as redis://host:6379/0, got '[hidden]@a'"),
+        ("redis+cluster://ana/geheim@a", "expected no database, or 0, in the URL of a Redis Cluster, got [hidden]@a"),
         ("redis://a/-1", "expected the number of a database behind the host"),
         ("redis+sentinel://a/m/abc", "expected the number of a database behind the host"),
         ("redis://a:65536", "expected a port from 0 to 65535 behind a, got 65536"),

@@ -8,7 +8,11 @@ from fastapi import APIRouter, FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from hub.core.principal import Principal
+from hub.audit.log import AuditLog, Recorder
+from hub.audit.settings import AuditSettings
+from hub.audit.shares import Shares
+from hub.audit.sign_ins import SignInLog
+from hub.core.principal import Action, Principal
 from hub.http.application import create_app
 from hub.http.permits import requires
 from hub.ops.health import Health
@@ -17,9 +21,11 @@ from hub.security import passwords
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
+from hub.security.ends import Ends
 from hub.security.gate import Failure, Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.routes import create_router as security_router
+from hub.security.sign_out import SignOut
 from hub.security.store import Store
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
@@ -34,9 +40,12 @@ SECRET = b"a secret of the tests"
 
 @pytest.fixture(autouse=True)
 def quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are hashed with little memory, except where their hashes are tested: a real one takes 0.1 s of CPU, as it should."""
+    """Passwords are hashed with little memory, except where their hashes are tested: a real one takes 0.1 s of CPU and 64 MiB, as it
+    should. So is the password of nobody, which is checked when the user is not known.
+    """
     if "real_hashes" not in request.fixturenames:
         monkeypatch.setattr(passwords, "_hasher", PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),)))
+        monkeypatch.setattr(passwords, "NOBODY", passwords.NOBODY.replace("m=65536,t=3", "m=64,t=1"))
 
 
 @pytest.fixture
@@ -55,6 +64,7 @@ class Access:
 
     clock: ManualClock
     transactions: Transactions
+    audit: AuditLog
     store: Store
     make_gate: Callable[..., Gate]
     gate: Gate
@@ -62,12 +72,17 @@ class Access:
     async def token(self, subject: str = "ana", role: str = "supervisor", tenant: str = "acme", **more: Any) -> str:
         return (await self.store.add_token(tenant, subject, [role], **more))[1]
 
+    def signing_out(self, gate: Gate) -> SignOut:
+        """What signs browsers out at a gate."""
+        return SignOut(gate, Ends(self.transactions, self.clock.wall_ms, self.audit), self.audit)
+
     async def key(self, name: str = "switch", role: str = "producer", tenant: str = "acme") -> str:
         return (await self.store.add_key(tenant, name, [role]))[1]
 
 
 async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
-    store = Store(transactions, clock.wall_ms)
+    audit = AuditLog(SECRET, clock.wall_ms, Shares(clock, AuditSettings()))
+    store = Store(transactions, clock.wall_ms, Recorder(audit))
 
     def make_gate(*, demo: bool = False, max_cached: int = 10_000, **options: Any) -> Gate:
         directory = Directory(DatabaseLookup(transactions, ACCESS.roles), clock, DemoLookup() if demo else None, max_cached=max_cached)
@@ -77,7 +92,7 @@ async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
     await store.add_tenant("rival")
     gate = make_gate()
     await gate.refresh()
-    return Access(clock, transactions, store, make_gate, gate)
+    return Access(clock, transactions, audit, store, make_gate, gate)
 
 
 @pytest.fixture
@@ -103,7 +118,7 @@ def bearer(token: str) -> tuple[str, str]:
     return ("Authorization", f"Bearer {token}")
 
 
-def build_app(gate: Gate) -> FastAPI:
+def build_app(access: Access, gate: Gate | None = None) -> FastAPI:
     """The REST application with the routes of this part and one guarded route."""
     routes = APIRouter()
 
@@ -111,7 +126,9 @@ def build_app(gate: Gate) -> FastAPI:
     async def guarded(caller: Annotated[Principal, requires("/statistics/read")]) -> dict[str, str]:
         return {"login": caller.login, "subject": caller.subject}
 
-    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[security_router(gate), routes])
+    gate = gate or access.gate
+    routers = [security_router(gate, SignInLog(access.transactions, access.audit), access.signing_out(gate)), routes]
+    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers)
 
 
 def browser(app: FastAPI) -> httpx.AsyncClient:
@@ -123,7 +140,7 @@ def browser(app: FastAPI) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
-    async with browser(build_app(access.gate)) as made:
+    async with browser(build_app(access)) as made:
         yield made
 
 
@@ -131,6 +148,10 @@ async def failure(found: Gate, *headers: tuple[str, str], path: str = "/x", **mo
     caller = await found.identify(scope(path, *headers, **more))
     assert (caller.principal is None) is (caller.failure is not None)
     return caller.failure
+
+
+async def may(gate: Gate, principal: Principal, action: Action, resource: str) -> bool:
+    return (await gate.decisions.decide(principal, action, resource)).allowed
 
 
 async def principal_of(access: Access, token: str) -> Principal:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from hub.core.field_error import FieldError
 from hub.core.principal import Action
 from hub.family import Context, Family, Parts
 from hub.security.access import AccessError, Scope, assemble
+from hub.security.role_operations import check_called, check_denied
 from hub.security.roles import BUILT_IN, SERVER_ONLY, Grant, calls, tree
 from tests.support.access import ACCESS
 
@@ -50,6 +52,15 @@ def test_scopes_are_registered() -> None:
     assert assemble([family(scopes={"acme:read": scope})]).scopes == {"acme:read": scope}
 
 
+def test_operations_may_go_by_path() -> None:
+    shelf = Scope("Use reports", (calls("/shelf/reports", "/shelf/reports/**"),))
+    access = assemble([family(operations={"/shelf/**": "use folders"}, scopes={"shelf.reports": shelf})])
+    check_called(access.operations, ["/shelf/reports", "/shelf/reports/**", "/**"], "call")
+    check_denied(access.operations, ["/shelf/reports", "/shelf/secret"], "deny")
+    with pytest.raises(FieldError, match="expected an operation, or a pattern that matches one"):
+        check_called(access.operations, ["/shel/reports"], "call")
+
+
 @pytest.mark.parametrize(
     ("families", "message"),
     [
@@ -77,15 +88,16 @@ CONTRACT: dict[str, dict[tuple[Action, tuple[str, ...], bool], set[str]]] = {
         (Action.SUBSCRIBE, (), False): {"/hub/presence", "/hub/presence/**"},
         (Action.CALL, (), False): {
             *("/statistics/read", "/interactions/events", "/tickets/write"),
-            *("/statistics/subscribe", "/statistics/control", "/interactions/read", "/presence/read"),
+            *("/statistics/subscribe", "/statistics/control", "/interactions/read", "/presence/read", "/files/read"),
         },
     },
     "agent": {
-        (Action.SUBSCRIBE, LISTEN.without, False): {"/**"},
-        (Action.CALL, (), False): {"/statistics/read", "/interactions/events", "/tickets/write"},
+        (Action.SUBSCRIBE, tree("/hub", "/meta", "/agents"), False): {"/**"},
+        (Action.SUBSCRIBE, (), False): {"/agents/{subject}", "/agents/{subject}/**"},
+        (Action.CALL, (), False): {"/statistics/read", "/interactions/events", "/tickets/write", "/files/participants"},
     },
     "dashboard": {
-        (Action.SUBSCRIBE, LISTEN.without, False): {"/**"},
+        (Action.SUBSCRIBE, tree("/hub", "/meta", "/agents"), False): {"/**"},
         (Action.CALL, (), False): {"/statistics/read", "/interactions/events", "/tickets/write"},
     },
     "viewer": {
@@ -121,8 +133,19 @@ def test_the_whole_product_has_the_roles_of_the_contract() -> None:
 
 def test_the_whole_product_has_the_operations_of_the_contract() -> None:
     assert sorted(ACCESS.operations) == [
-        *("/admin/read", "/admin/write", "/endpoints/read", "/endpoints/write", "/ingest/past", "/ingest/write"),
-        *("/interactions/events", "/interactions/read", "/interactions/write", "/messaging/admin", "/messaging/read", "/messaging/write"),
-        *("/metrics/read", "/presence/read", "/presence/write", "/publish/write", "/securemail/read", "/securemail/reply"),
-        *("/securemail/write", "/statistics/control", "/statistics/read", "/statistics/subscribe", "/tickets/write"),
+        *("/admin/read", "/admin/write", "/audit/read", "/clients/admin", "/clients/read", "/endpoints/read", "/endpoints/write"),
+        *("/files/chats", "/files/participants", "/files/read", "/files/write"),
+        *(
+            "/ingest/past",
+            "/ingest/write",
+            "/interactions/events",
+            "/interactions/read",
+            "/interactions/write",
+            "/keys/admin",
+            "/keys/read",
+        ),
+        "/media/**",
+        *("/messaging/admin", "/messaging/read", "/messaging/write", "/metrics/read", "/presence/read", "/presence/write"),
+        *("/publish/write", "/securemail/read", "/securemail/reply", "/securemail/write", "/statistics/control", "/statistics/read"),
+        *("/statistics/subscribe", "/tickets/write", "/users/admin", "/users/read"),
     ]

@@ -13,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from channels.families import FAMILIES
+from hub.objects.instances import instance_id
 from hub.security import cli, cli_database
 from hub.security.models import AdminError
 
@@ -47,7 +48,8 @@ def as_json(result: Result) -> Any:
 def test_a_tenant_from_beginning_to_end(hub: Hub) -> None:
     assert as_json(hub("tenant", "add", "acme", "--json"))["name"] == "acme"
     assert [tenant["name"] for tenant in as_json(hub("tenant", "list", "--json"))] == ["acme"]
-    assert as_json(hub("tenant", "show", "acme", "--json"))["tokens"] == 0
+    shown = as_json(hub("tenant", "show", "acme", "--json"))
+    assert (shown["tokens"], shown["id"]) == (0, instance_id("acme"))
     assert as_json(hub("tenant", "remove", "acme", "--json")) == {"removed": "tenant acme"}
     assert as_json(hub("tenant", "list", "--json")) == []
 
@@ -69,6 +71,32 @@ def test_a_key_from_beginning_to_end(hub: Hub) -> None:
     assert shown == as_json(hub("key", "list", "--json"))[0]
     assert shown.keys() == {"id", "tenant", "name", "roles", "created_ms"}
     assert as_json(hub("key", "remove", "switch", "--json")) == {"removed": "key switch"}
+
+
+def test_an_access_key_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    added = as_json(hub("key", "add", "crm", "--aws", "-r", "admin", "--json"))
+    assert added["access_key_id"] == added["id"]
+    assert (len(added["access_key_id"]), len(added["secret_access_key"]), added["generation"]) == (20, 40, 1)
+    shown = as_json(hub("key", "show", "crm", "--json"))
+    assert as_json(hub("key", "list", "--json")) == [shown]
+    assert shown.keys() == {"id", "tenant", "name", "roles", "created_ms", "generation", "rotated_ms"}
+    rotated = as_json(hub("key", "rotate", "crm", "--json"))
+    assert (rotated["id"], rotated["generation"]) == (added["id"], 2)
+    assert rotated["secret_access_key"] != added["secret_access_key"]
+    assert as_json(hub("key", "remove", "crm", "--json")) == {"removed": "key crm"}
+
+
+def test_an_access_key_is_printed_as_tools_of_amazon_want_it(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    printed = hub("key", "add", "crm", "--aws", "-r", "admin")
+    assert re.search(r"^aws_access_key_id = AKIAHUB[A-Z2-7]{13}\naws_secret_access_key = [A-Za-z0-9+/]{40}$", printed.stdout, re.MULTILINE)
+    hub("key", "add", "switch", "-r", "producer")
+    listed = hub("key", "list")
+    assert ("AKIAHUB" in listed.stdout, "crm" in listed.stdout, "switch" in listed.stdout) == (True, True, True)
+    assert "aws_secret_access_key" in hub("key", "rotate", "crm").stdout
+    refused = hub("key", "rotate", "switch")
+    assert (refused.exit_code, "expected an access key" in refused.output) == (1, True)
 
 
 def test_a_token_from_beginning_to_end(hub: Hub) -> None:
@@ -142,6 +170,8 @@ def test_what_may_be_denied(hub: Hub, denied: str) -> None:
 
 
 def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
+    hub("tenant", "add", "gone")
+    hub("tenant", "remove", "gone")
     assert "there is none" in hub("token", "add", "wall", "-r", "dashboard").stderr
     assert "no tenants yet" in hub("tenant", "list").stderr
     assert "added tenant acme" in hub("tenant", "add", "acme").stderr
@@ -165,19 +195,27 @@ def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
         (("tenant", "add", "a b"), "tenant: expected"),
         (("tenant", "add", "acme"), "'acme', which is there already"),
         (("tenant", "show", "nope"), "no tenant 'nope'; there are: acme, rival"),
-        (("tenant", "remove", "rival"), "rival still has 0 users, 1 keys and 0 tokens"),
+        (("tenant", "remove", "rival"), "rival still has 1 key; remove them first, or with --force all at once"),
         (("token", "add", "x", "-r", "admin"), "--tenant: expected one, got none; there are: acme, rival"),
         (("token", "add", "x", "-t", "nope", "-r", "admin"), "no tenant 'nope'; there are: acme, rival"),
-        (("token", "add", "x", "-t", "acme"), "roles: expected at least one"),
+        (
+            ("token", "add", "x", "-t", "acme"),
+            "roles: expected at least one (--role), since x is no user of tenant acme, got none; there are: admin, supervisor",
+        ),
         (("token", "add", "x", "-t", "acme", "-r", "boss"), "no role 'boss'; there are: admin"),
         (("token", "add", "x", "-t", "acme", "-r", "admin", "--expires-in", "soon"), "--expires-in: expected a number and a unit"),
         (("token", "remove", "nope"), "no token 'nope'"),
         (("key", "add", "x", "-t", "acme"), "roles: expected at least one"),
         (("user", "add", "x", "-t", "acme", "-r", "admin", "--password", "short"), "password: expected 8-1024 characters"),
         (("user", "add", "x", "-t", "acme", "-r", "admin"), "password: expected --password-stdin"),
-        (("user", "change", "x", "-t", "acme"), "expected --role, --password or --password-stdin"),
+        (("user", "change", "x", "-t", "acme"), "expected something to change, got nothing"),
         (("role", "add", "x", "-t", "acme"), "grants: expected at least one"),
         (("role", "add", "x", "-t", "acme", "--subscribe", "nonsense"), "--subscribe: a channel is"),
+        (
+            ("role", "add", "x", "-t", "acme", "--publish", "/a/{tenant}"),
+            "--publish: expected the variable {subject} as a whole segment of /a/{tenant}, got {tenant}\n",
+        ),
+        (("role", "add", "x", "-t", "acme", "--deny", "/{subject}/**"), "--deny: expected a first segment without a variable"),
         (("role", "show", "x", "-t", "acme"), "no role 'x'; there are: admin"),
     ],
 )
@@ -225,9 +263,15 @@ def test_a_life_time_has_a_unit(text: str, seconds: int) -> None:
     assert cli.lifetime_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "8", "h", "0h", "-1h", "1.5h", "8 h", "8y", "8h\n", "٣h"])
+@pytest.mark.parametrize("text", ["", "8", "h", "-1h", "1.5h", "8 h", "8y", "8h\n", "٣h"])
 def test_a_life_time_without_one_is_refused(text: str) -> None:
-    with pytest.raises(AdminError, match="--expires-in"):
+    with pytest.raises(AdminError, match="--expires-in: expected a number and a unit such as 90s"):
+        cli.lifetime_s(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "00h"])
+def test_a_life_time_of_nothing_is_refused(text: str) -> None:
+    with pytest.raises(AdminError, match=f"--expires-in: expected more than 0, got '{text}'"):
         cli.lifetime_s(text)
 
 
@@ -237,3 +281,69 @@ def test_every_command_has_help_with_an_example(hub: Hub, command: str, action: 
     result = hub(command, action, "--help")
     assert result.exit_code == 0
     assert f"hub {command} {action}" in result.stdout
+
+
+def test_a_user_gets_a_name_and_is_disabled(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    hub("user", "add", "ana", "--role", "admin", "--password", "long enough", "--given-name", "Ana", "--email", "ana@example.com")
+    shown = as_json(hub("user", "change", "ana", "--family-name", "Ruiz", "--email", "", "--disable", "--json"))
+    assert (shown["given_name"], shown["family_name"], shown["email"], shown["disabled"]) == ("Ana", "Ruiz", None, True)
+    assert as_json(hub("user", "change", "ana", "--enable", "--json"))["disabled"] is False
+    assert "e-mail: expected an address" in hub("user", "change", "ana", "--email", "nobody").output
+    assert "got nothing" in hub("user", "change", "ana").output
+
+
+_ISSUER = """
+[[auth.issuers]]
+name = "corp"
+issuer = "https://login.corp.example"
+audience = "hub"
+tenant = "acme"
+default_roles = ["agent"]
+"""
+
+
+def test_a_block_that_hits_nothing_says_so(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "hub.toml").write_text(_ISSUER)
+    hub("tenant", "add", "acme")
+    wrong = hub("token", "block", "ext:corpp:ana", "--config", "hub.toml")
+    assert "got 'ext:corpp:ana'; there are: ext:corp:NAME" in wrong.stderr
+    assert wrong.exit_code == 1
+    unknown = hub("token", "block", "ana", "--config", "hub.toml")
+    assert "no live token has this jti or subject: check the spelling" in unknown.stderr
+    assert unknown.exit_code == 0  # a token that never came here is blocked too
+    as_script = hub("token", "block", "ext:corp:ana", "--config", "hub.toml", "--json")
+    assert as_json(as_script) == {"blocked": "ext:corp:ana", "ended": 0}
+    assert "check the spelling" in as_script.stderr
+
+
+def test_without_issuers_no_external_subject_is_blocked(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    refused = hub("token", "block", "ext:corp:ana")
+    assert "got 'ext:corp:ana'; there is none" in refused.stderr
+    assert refused.exit_code == 1
+
+
+def test_a_role_that_somebody_has_is_changed(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    hub("role", "add", "desk", "--subscribe", "/desk/**")
+    hub("key", "add", "screen", "--role", "desk")
+    for refused in (hub("role", "remove", "desk"), hub("role", "add", "desk", "--subscribe", "/x")):
+        assert "hub role change desk" in refused.stderr
+        assert refused.exit_code == 1
+    changed = as_json(hub("role", "change", "desk", "--subscribe", "/desk/**", "--publish", "/desk/state", "--json"))
+    assert [(grant["action"], grant["within"]) for grant in changed["grants"]] == [
+        ("subscribe", ["/desk/**"]),
+        ("publish", ["/desk/state"]),
+    ]
+    assert as_json(hub("role", "show", "desk", "--json"))["grants"] == changed["grants"]
+    assert "there are: desk" in hub("role", "change", "desc", "--subscribe", "/x").stderr
+
+
+@pytest.mark.parametrize("pattern", ["/statistics/**", "/nexus", "/hub/{subject}"])
+def test_a_role_that_publishes_where_only_the_server_does_is_refused(hub: Hub, pattern: str) -> None:
+    hub("tenant", "add", "acme")
+    refused = hub("role", "add", "n3", "--publish", pattern)
+    assert f"--publish: expected a channel where others than the server may publish, got {pattern}" in refused.stderr
+    assert refused.exit_code == 1
+    assert hub("role", "add", "n3", "--publish", "/**").exit_code == 0  # free channels are among these

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from channels.families import FAMILIES
-from hub.security import cli, cli_clients, cli_database
+from hub.security import cli, cli_auth, cli_clients, cli_database, signing
 from tests.hub.security.test_cli import Hub, as_json
 
 
@@ -20,6 +20,7 @@ def commands() -> typer.Typer:
     app = typer.Typer()
     cli.register(app, lambda: FAMILIES)
     cli_clients.register(app, lambda: FAMILIES)
+    cli_auth.register(app, lambda: FAMILIES)
     return app
 
 
@@ -91,3 +92,42 @@ def test_what_is_not_there_or_there_already_is_named(hub: Hub) -> None:
     assert "which is there already" in again.output
     assert "there are: wall" in hub("client", "remove", "crm").output
     assert "which is public" in hub("client", "secret", "wall").output
+
+
+def test_a_client_is_changed_and_what_is_not_given_stays(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    uris = ("--redirect-uri", "https://a.example/cb", "--origin", "https://a.example")
+    before = as_json(hub("client", "add", "wall", "--public", *uris, "--json"))
+    wanted = ("--redirect-uri", "http://127.0.0.1/cb", "--role", "viewer", "--name", "Wall")
+    changed = as_json(hub("client", "change", "wall", *wanted, "--json"))
+    assert changed == {**before, "redirect_uris": ["http://127.0.0.1/cb"], "roles": ["viewer"], "name": "Wall"}
+    assert as_json(hub("client", "change", "wall", "--origin", "", "--every-role", "--consent", "--json")) == {
+        **changed,
+        "origins": [],
+        "roles": None,
+        "consent": True,
+    }
+    assert "redirect URI: expected at least one" in hub("client", "change", "wall", "--redirect-uri", "").output
+    assert "got nothing" in hub("client", "change", "wall").output
+    assert "no client 'nobody'" in hub("client", "change", "nobody", "--name", "x").output
+
+
+def test_a_tenant_tells_and_keeps_its_clients(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    hub("client", "add", "wall", "--public", "--redirect-uri", "https://a.example/cb")
+    assert as_json(hub("tenant", "show", "acme", "--json"))["clients"] == 1
+    assert "still has 1 client; remove" in hub("tenant", "remove", "acme").output
+
+
+def test_a_list_fits_a_terminal(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    hub("client", "add", "wall", "--public", "--redirect-uri", "https://wall.example.com/cb", "--origin", "https://wall.example.com")
+    assert max(map(len, hub("client", "list").stdout.splitlines())) <= 120
+
+
+def test_signing_keys_are_rotated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "RSA_BITS", 2048)
+    hub("tenant", "add", "acme")
+    made = as_json(hub("auth", "rotate-keys", "--json"))
+    assert {key["algorithm"] for key in made} == {"RS256", "ES256"}
+    assert "signs from" in hub("auth", "rotate-keys").stdout

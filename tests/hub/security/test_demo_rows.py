@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hub.audit.log import Recorder
 from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.demo_rows import keep_demo_rows
 from hub.security.models import AdminError
@@ -11,7 +12,7 @@ from tests.hub.security.conftest import Access
 
 
 async def names(access: Access) -> tuple[list[str], list[str]]:
-    clients = await ClientsStore(access.transactions, access.clock.wall_ms).all()
+    clients = await ClientsStore(access.transactions, access.clock.wall_ms, Recorder(access.audit)).all()
     return [client.id for client in clients], [user.name for user in await access.store.users("demo")]
 
 
@@ -35,6 +36,6 @@ async def test_a_user_of_that_name_whom_an_administrator_added_stays(access: Acc
 
 
 async def test_nobody_else_has_a_client_of_that_name(access: Access) -> None:
-    clients = ClientsStore(access.transactions, access.clock.wall_ms)
+    clients = ClientsStore(access.transactions, access.clock.wall_ms, Recorder(access.audit))
     with pytest.raises(AdminError, match="expected an id other than demo-app"):
         await clients.add(NewClient("demo-app", "acme", grants=["client_credentials"], roles=["viewer"]))

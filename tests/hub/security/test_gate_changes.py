@@ -186,12 +186,12 @@ async def test_grants_that_a_change_overtakes_are_read_again(access: Access) -> 
 
     access.gate.directory._database = Slow()
     ana = Principal("acme", "ana", frozenset({"wall"}), "l", "l")
-    deciding = asyncio.create_task(access.gate.allows(ana, Action.SUBSCRIBE, "/a/b"))
+    deciding = asyncio.create_task(access.gate.decisions.decide(ana, Action.SUBSCRIBE, "/a/b"))
     await reading.wait()
     await access.store.remove_role("acme", "wall")
     await access.gate.refresh()
     go_on.set()
-    assert not await deciding
+    assert not (await deciding).allowed
 
 
 # -- following ----------------------------------------------------------------------------------------------------------
@@ -279,11 +279,11 @@ async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(a
     assert await made.readiness() is None
     with capture_logs():
         made.directory._database = Flaky()
-        await until(lambda: made._trouble is not None)
+        await until(lambda: made.following._trouble is not None)
     assert await made.readiness() == "the database does not answer: ConnectionError"
     assert await failure(made, bearer(token)) is None
     down = False
-    await until(lambda: made._trouble is None)
+    await until(lambda: made.following._trouble is None)
     await made.stop()
 
 

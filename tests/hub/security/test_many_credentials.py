@@ -37,6 +37,9 @@ class Tokens:
     async def changes(self, after: int | None) -> Changes:
         return Changes(self.number, () if after in (None, self.number) else self.known)
 
+    async def client_origins(self) -> list[tuple[str, str]]:
+        return []
+
     async def ended_sign_ins(self) -> list[tuple[str, int]]:
         return []
 
@@ -90,7 +93,8 @@ async def test_what_a_change_concerns_is_looked_for_in_slices_and_asked_for_alon
     tokens = Tokens()
     directory = await in_use(tokens, clock)
     del tokens.tokens["7"]
-    tokens.number, tokens.known = 4, [Change(Kind.NEW, ""), Change(Kind.TOKEN, "7"), Change(Kind.TOKEN, "8")]
+    changes = [Change(Kind.NEW, ""), Change(Kind.TOKEN, "7"), Change(Kind.TOKEN, "8"), Change(Kind.FAMILY, "another")]
+    tokens.number, tokens.known = 5, changes
     turns = Turns()
     gone = await directory.refresh()
     assert turns.stop() >= PIECES
@@ -98,6 +102,38 @@ async def test_what_a_change_concerns_is_looked_for_in_slices_and_asked_for_alon
     assert [number for number in range(MANY) if gone(who(number))] == [7]
     assert (tokens.asked, directory.counters.reloads) == ([2], 0)
     assert len(directory._found) == MANY - 2  # the others are still known
+
+
+async def test_for_single_tokens_nobody_else_is_looked_at(clock: ManualClock) -> None:
+    tokens = Tokens()
+    directory = await in_use(tokens, clock)
+    del tokens.tokens["7"]
+    tokens.number, tokens.known = 4, [Change(Kind.TOKEN, "7"), Change(Kind.TOKEN, "8"), Change(Kind.TOKEN, "never shown here")]
+    turns = Turns()
+    gone = await directory.refresh()
+    assert turns.stop() < PIECES
+    assert gone is not None
+    assert [number for number in range(MANY) if gone(who(number))] == [7]
+    assert tokens.asked == [2]
+    assert len(directory._found) == MANY - 2
+
+
+async def test_ends_that_will_not_come_are_forgotten_in_slices(clock: ManualClock) -> None:
+    tokens = Tokens(clock.wall_ms() + 3_600_000)
+    directory = await in_use(tokens, clock)
+    for digest in list(tokens.tokens):
+        await directory.by_token(digest)
+    gone_by = MANY - SLICE_ITEMS // 4
+    for number in range(gone_by):
+        del tokens.tokens[f"{number}"]
+    tokens.number = 2
+    await directory.refresh()
+    assert len(directory._issued) == MANY - gone_by
+    assert sorted(directory._expiries) == sorted((tokens.tokens[each].expires_ms, f"token:{each}") for each in tokens.tokens)
+    clock.advance(3600)
+    gone = await directory.refresh()
+    assert gone is not None
+    assert [number for number in range(MANY) if gone(who(number))] == list(range(gone_by, MANY))
 
 
 async def test_a_database_that_fails_half_way_is_asked_for_all_again(clock: ManualClock) -> None:

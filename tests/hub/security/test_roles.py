@@ -147,6 +147,11 @@ def test_a_denial_survives_being_stored() -> None:
         ({"action": "call", "within": [1]}, "grant.within: expected a list"),
         ({"action": "call", "within": ["nonsense"]}, "grant.within: a channel is"),
         ({"action": "call", "within": ["/a"], "without": ["/b/**/c"]}, "grant.without"),
+        (
+            {"action": "call", "within": ["/a/{tenant}"]},
+            "grant.within: expected the variable {subject} as a whole segment of /a/{tenant}, got",
+        ),
+        ({"action": "call", "within": ["/a"], "without": ["/{subject}"]}, "grant.without: expected a first segment without a variable"),
         ({"action": "call", "within": ["/a"], "deny": 1}, "grant.deny: expected true or false, got 1"),
     ],
 )

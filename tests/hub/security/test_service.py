@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from hub.audit.log import AuditLog, Recorder
+from hub.core.limits import Limits
 from hub.ops.settings import Settings
+from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.gate import Failure
 from hub.security.service import Security
+from hub.security.store import Store
 from hub.storage.service import DatabaseService
 from tests.hub.security.conftest import bearer, scope
 from tests.support.access import ACCESS
@@ -70,3 +74,23 @@ async def test_pages_of_the_public_url_and_allowed_origins_may_use_cookies(tmp_p
     settings = Settings(data_dir=tmp_path, public_url="https://Hub.example.com/cx/", allowed_origins=("https://desk.example.com",))
     async with running(settings, clock) as security:
         assert security.gate.allowed_origins == {"https://hub.example.com", "https://desk.example.com"}
+
+
+async def test_the_setting_bounds_the_origins_of_clients(tmp_path: Path, clock: ManualClock) -> None:
+    settings = Settings(data_dir=tmp_path, limits=Limits(max_client_origins=3))
+    storage = DatabaseService(settings.database)
+    await storage.start()
+    recorder = Recorder(AuditLog(b"secret", clock.wall_ms))
+    store = Store(storage.transactions, clock.wall_ms, recorder)
+    clients = ClientsStore(storage.transactions, clock.wall_ms, recorder)
+    for tenant, number in (("rival", 4), ("acme", 1)):
+        await store.add_tenant(tenant)
+        origins = [f"https://{tenant}{each}.example" for each in range(number)]
+        await clients.add(NewClient(f"{tenant}-app", tenant, redirect_uris=["https://app.example/cb"], origins=origins))
+        clock.advance(1)
+    await storage.stop()
+    async with running(settings, clock) as security:
+        await security.gate.refresh()
+        names = ("rival0", "rival1", "rival2", "acme0")
+        allowed = [name for name in names if security.gate.allows_origin(f"https://{name}.example")]
+        assert allowed == ["rival0", "rival1", "acme0"]

@@ -11,6 +11,7 @@ from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import KeySet
 from structlog.testing import capture_logs
 
+from hub.audit.log import Recorder
 from hub.security import signing
 from hub.security.oauth.keys import AFTER_MS, AHEAD_MS, ES256, RS256, SIGNS_MS
 from hub.security.signing import FRESH_MS, SigningKeys
@@ -26,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def node(access: Access, secret: bytes = SECRET) -> SigningKeys:
-    return SigningKeys(access.transactions, secret, access.clock.wall_ms)
+    return SigningKeys(access.transactions, secret, access.clock.wall_ms, Recorder(access.audit))
 
 
 async def checked(keys: SigningKeys, token: str, algorithm: str) -> dict[str, Any]:
@@ -47,7 +48,7 @@ async def test_nodes_that_need_the_first_keys_at_once_share_them(access_both: Ac
 
 async def test_a_node_whose_clock_is_behind_signs_too(access: Access) -> None:
     await node(access).key_set()
-    late = SigningKeys(access.transactions, SECRET, lambda: access.clock.wall_ms() - 60_000)
+    late = SigningKeys(access.transactions, SECRET, lambda: access.clock.wall_ms() - 60_000, Recorder(access.audit))
     assert await checked(node(access), await late.sign(ES256, "JWT", {"n": 1}), ES256) == {"n": 1}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from hub.audit.log import AuditLog, Recorder
 from hub.security.store import Store
 from hub.storage.backends import backend_of
 from hub.storage.migrations import migrate
@@ -61,13 +62,13 @@ async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres
         async with opened(url) as database:
             await migrate(database)
             async with running(database) as transactions:
-                store = Store(transactions, lambda: 1)
+                store = Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)))
                 for turn in range(10):
                     await store.add_tenant(f"{name}-{turn}")
 
     await asyncio.gather(*(start(name) for name in ("a", "b")))
     async with running_at(url) as transactions:
-        assert len(await Store(transactions, lambda: 1).tenants()) == 20
+        assert len(await Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1))).tenants()) == 20
 
 
 async def test_a_hub_behind_a_pooler(postgres: Postgres, pooler: PgBouncer, hub_process: HubFactory) -> None:

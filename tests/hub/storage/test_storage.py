@@ -48,8 +48,20 @@ async def test_migrating_makes_these_tables_and_nothing_else(database: Database)
     )
     async with running(database) as transactions:
         found = {name for (name,) in await transactions.read(lambda tx: tx.rows(catalogue))}
-    security = {"tenants", "roles", "users", "api_keys", "tokens", "revision", "revocations"}
-    security |= {"clients", "families", "codes", "access_tokens", "refresh_tokens", "signing_keys"}
+    security = {"tenants", "roles", "users", "api_keys", "access_keys", "tokens", "revision", "revocations"}
+    security |= {
+        "clients",
+        "families",
+        "codes",
+        "access_tokens",
+        "refresh_tokens",
+        "signing_keys",
+        "device_codes",
+        "audit",
+        "audit_chains",
+        "external_tokens",
+        "blocked_tokens",
+    }
     outbox = {"outbox_events", "outbox_revision", "endpoints", "deliveries", "attempts"}
     assert found == {"alembic_version", *security, *outbox}
 
@@ -109,7 +121,7 @@ async def test_families_bring_versions_of_their_own(sqlite: Sqlite, tmp_path: Pa
         await migrate(database, (*HUB, "family_versions"))
         async with running(database) as transactions:
             versions = await transactions.read(lambda tx: tx.rows("SELECT version_num FROM alembic_version ORDER BY 1"))
-        assert versions == [("family_0001",), ("outbox_0002",), ("security_0003",)]
+        assert versions == [("family_0001",), ("outbox_0002",), ("security_0007",)]
 
 
 async def test_an_unknown_package_is_an_error(light_database: Database) -> None:

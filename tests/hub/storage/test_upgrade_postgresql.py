@@ -16,26 +16,27 @@ from channels.families import FAMILIES
 from hub.families import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.migrations import _TableRecord, migrate, versions_of
-from hub.storage.schema import POSTGRESQL, upgrade
+from hub.storage.schema import POSTGRESQL, newest, upgrade
 from hub.storage.transactions import StorageError
 from hub.storage.upgrade_copy_postgresql import SCHEMA, copy_schema
 from tests.hub.storage.backends import Postgres, opened
 
 PACKAGES = migrations_of(FAMILIES)
 
-LATER = {"cluster_0001", "eventlog_0001", "eventlog_0002", "secure_email_0002", "outbox_0002", "security_0002", "security_0003"}
-"""What 0.1.0 did not have."""
-
-NEW = {
-    "cluster_0001",
-    "eventlog_0002",
-    "messaging_0001",
-    "secure_email_0002",
-    "interactions_0001",
-    "outbox_0002",
-    "security_0003",
-}
 OLD = {"messaging_0001", "secure_email_0001", "interactions_0001"}
+"""What 0.1.0 noted of its versions; they stand for those that they depend on, too."""
+
+NEW = set(newest(versions_of(PACKAGES)))
+
+
+def with_those_before(names: set[str]) -> set[str]:
+    """These versions, and all that they depend on."""
+    before = {name for version in versions_of(PACKAGES) if version.name in names for name in version.after} - names
+    return with_those_before(names | before) if before else names
+
+
+LATER = {version.name for version in versions_of(PACKAGES)} - with_those_before(OLD)
+"""What 0.1.0 did not have."""
 
 ROWS = """
 INSERT INTO tenants (name, created_ms) VALUES ('acme', 1), ('other', 1);

@@ -55,7 +55,7 @@ class House(Generic[D]):
                     ChannelDeclaration("/broken", DeliveryClass.STATE, "state", snapshot=self._broken),
                 ]
             ),
-            authorizer=self.gate,
+            authorizer=self.gate.decisions,
             loop=self.loop,
             clock=clock,
             on_fault=self._fault,

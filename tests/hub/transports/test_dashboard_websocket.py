@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from unittest.mock import ANY
@@ -15,6 +16,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from hub.core.limits import Limits
 from hub.core.principal import login_key
+from hub.security.changes import Changes
+from hub.security.credentials import Credential
+from hub.security.demo import DemoLookup
+from hub.security.tickets import Opened
+from hub.security.tickets_memory import MemoryTickets
 from hub.transports.dashboard_websocket import DashboardEndpoint
 from tests.hub.transports.endpoint_house import BEARER, House
 from tests.hub.transports.endpoint_house import house as build_house
@@ -118,6 +124,36 @@ async def test_a_newer_connection_of_the_ticket_takes_the_old_ones_place() -> No
                 assert len(hub.hub.sessions) == 1
                 await new.send(json.dumps({"type": "ping", "id": 1}))
                 assert await read(new) == [{"type": "pong", "id": 1}]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_ends_while_the_ticket_is_noted_is_not_let_in(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """No session is there yet to be told."""
+    async with house() as hub:
+        ticket = await hub.ticket()
+        await hub.gate.refresh()
+        opened = MemoryTickets.opened
+
+        async def slowly(tickets: MemoryTickets, stream: Opened, end: Callable[[], object]) -> None:
+            await opened(tickets, stream, end)
+            if ends:
+                monkeypatch.setattr(DemoLookup, "changes", something)
+                monkeypatch.setattr(DemoLookup, "by_ids", nobody)
+                await hub.gate.refresh()
+
+        async def something(database: DemoLookup, after: int | None) -> Changes:
+            return Changes(7, None)
+
+        async def nobody(database: DemoLookup, ids: Iterable[str]) -> dict[str, Credential]:
+            return {}
+
+        monkeypatch.setattr(MemoryTickets, "opened", slowly)
+        async with hub.connect(f"/ws?ticket={ticket}") as client:
+            if ends:
+                assert await code_of(client) == 4401
+                assert hub.endpoint.counters.not_authenticated == 1
+            else:
+                assert is_welcome(await read(client))
 
 
 async def test_without_time_to_resume_a_ticket_lets_in_once() -> None:

@@ -5,6 +5,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from hub.core.limits import Limits
 from hub.http.method import asked_method
+from hub.http.security_headers import REFERRER_POLICY, SECURITY_HEADERS
 from hub.transports.dispatcher import Dispatcher
 
 HOST = [(b"host", b"x")]
@@ -111,6 +112,21 @@ async def test_head_is_served_as_get_and_answered_without_the_body() -> None:
 
     await Dispatcher([], rest)({"type": "http", "method": "HEAD", "path": "/x", "headers": HOST}, receive, note)
     assert seen == [
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]},
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4"), *SECURITY_HEADERS]},
         {"type": "http.response.body", "body": b""},
     ]
+
+
+async def test_an_answer_that_has_a_policy_of_its_own_keeps_it_and_gets_what_it_lacks() -> None:
+    seen: list[Message] = []
+    own = (b"Content-Security-Policy", b"default-src 'self'")
+
+    async def rest(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [own]})
+        await send({"type": "http.response.body", "body": b"body"})
+
+    async def note(message: Message) -> None:
+        seen.append(message)
+
+    await Dispatcher([], rest)({"type": "http", "method": "GET", "path": "/x", "headers": HOST}, receive, note)
+    assert seen[0]["headers"] == [own, REFERRER_POLICY]

@@ -23,7 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.server import ServerProtocol
 
-from hub.transports import http_protocol, http_request, server, single_write, uvicorn_protocol
+from hub.transports import file_sending, http_protocol, http_request, server, single_write, uvicorn_protocol
+from hub.transports.file_sending import FileSendingCycle
 from hub.transports.http_config import HubConfig
 from hub.transports.http_protocol import HubHttpProtocol
 from hub.transports.http_request import EndsByClosing, ReadFlow
@@ -38,6 +39,7 @@ DERIVED = [
     (BoundedServerProtocol, ServerProtocol),
     (ReadFlow, FlowControl),
     (EndsByClosing, RequestResponseCycle),
+    (FileSendingCycle, RequestResponseCycle),
     (HubServer, uvicorn.Server),
     (HubConfig, uvicorn.Config),
 ]
@@ -67,6 +69,7 @@ CALLED_BY_THE_BASE = {
     BoundedServerProtocol: {"accept", "parse", "recv_frame", "reject"},
     ReadFlow: {"resume_reading"},
     EndsByClosing: {"send"},
+    FileSendingCycle: {"send"},
     HubServer: {"capture_signals", "startup"},
     HubConfig: set[str](),
 }
@@ -186,7 +189,7 @@ def test_versions_are_kept_below_the_next_minor_one(package: str) -> None:
 
 def test_nothing_else_derives_from_theirs() -> None:
     """A class that is added to the transports is added to this test."""
-    modules = (http_protocol, http_request, server, uvicorn_protocol, single_write)
+    modules = (file_sending, http_protocol, http_request, server, uvicorn_protocol, single_write)
     found = {
         kind
         for module in modules

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Iterator
 
+import pytest
 import uvloop
 from structlog.testing import capture_logs
 
@@ -91,13 +93,32 @@ async def test_timers_fire_and_the_fault_of_one_does_not_keep_the_others() -> No
     assert fired.is_set()
 
 
-def test_the_collector_is_put_back() -> None:
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """Objects that the test process keeps out of garbage collection are in it for this test."""
+    frozen = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    yield
+    gc.collect()
+    if frozen:
+        gc.freeze()
+
+
+def test_the_collector_is_put_back(nothing_frozen: None) -> None:
     before = gc.get_threshold()
     with tuned_collector():
         assert gc.get_threshold() != before
         assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
+
+
+def test_what_a_process_has_frozen_before_stays_frozen(nothing_frozen: None) -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()  # fewer when some of them are freed
+    with tuned_collector():
+        assert gc.get_freeze_count() == pytest.approx(frozen, abs=100)
+    assert gc.get_freeze_count() == pytest.approx(frozen, abs=100)
 
 
 def test_run_runs_on_uvloop() -> None:

@@ -1,6 +1,7 @@
 """A worker of a few lines: it starts quickly, and serves as the hub's own workers do.
 
-``GET /`` says who answers, ``GET /hang`` stops the event loop. A file ``code.json`` in the current folder is its "new code": what it
+``GET /`` says who answers, ``GET /hang`` stops the event loop, ``GET /slow`` makes a file ``asked`` and answers when there is a file
+``answer``. A file ``code.json`` in the current folder is its "new code": what it
 answers, how it fails, which workers do not serve before a file ``go`` is there, and whether it drains until ``drained`` is
 there.
 """
@@ -44,7 +45,9 @@ class App:
         if scope["path"] == "/hang":
             time.sleep(600)
         if scope["path"] == "/slow":
-            await asyncio.sleep(1)
+            Path("asked").touch()
+            while not Path("answer").exists():
+                await asyncio.sleep(0.02)
         body = json.dumps({"pid": os.getpid(), "worker": self.seat.index, "life": self.seat.life, "text": self.text}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import signal
 import socket
 from collections import Counter
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.hub.workers.parents import SmallHub, alive, burst, children, kill, listens, until
+
+pytestmark = pytest.mark.timeout(300)  # longer than one wait of :data:`tests.hub.workers.parents.WITHIN_S`
 
 Make = Callable[..., SmallHub]
 
@@ -80,6 +83,22 @@ async def test_while_a_worker_has_no_successor_the_other_one_gets_the_connection
     assert after[0]["life"] == 2
 
 
+async def test_a_worker_that_stands_still_gets_no_connections_until_it_goes_on(make: Make) -> None:
+    hub = make(supervision={"quiet_s": 0.5, "silent_s": 600})
+    await asyncio.to_thread(hub.start)
+    pid = (await asyncio.to_thread(hub.workers))[0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.to_thread(until, lambda: hub.logged("worker_quiet"), "the parent to notice")
+        assert {answer["worker"] for answer in await burst(hub.port, 100)} == {1}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.to_thread(until, lambda: hub.logged("worker_shows_again"), "its beat")
+    assert hub.logged("worker_quiet")[-1]["worker"] == hub.logged("worker_shows_again")[-1]["worker"] == 0
+    assert {answer["worker"] for answer in await burst(hub.port, 100)} == {0, 1}
+    assert (await asyncio.to_thread(hub.workers))[0]["pid"] == pid
+
+
 async def test_connections_wait_for_no_worker_that_starts(make: Make) -> None:
     hub = make()
     hub.new_code(wait=[1])
@@ -129,7 +148,7 @@ def test_a_client_that_keeps_its_connection_moves_to_the_successor_with_its_next
     first = [_over(client)[0] for client in clients]
     assert {answer["worker"] for answer in first} == {0, 1}
     hub.signal(signal.SIGHUP)
-    until(lambda: hub.logged("worker_replaced"), "the successor of worker 1")
+    until(lambda: hub.logged("worker_replaced") and "draining" in hub.said(), "the successor of worker 1, and the old one to drain")
     for client, before in zip(clients, first, strict=True):
         answer, closes = _over(client)
         assert answer["pid"] == before["pid"]  # the old worker drains
@@ -221,8 +240,10 @@ async def test_the_end_waits_for_requests_and_a_second_signal_does_not(make: Mak
     await asyncio.to_thread(hub.start)
     slow = asyncio.to_thread(hub.get, "/slow")
     asking = asyncio.create_task(slow)
-    await asyncio.sleep(0.3)
+    await asyncio.to_thread(until, (hub.folder / "asked").exists, "the request")
     hub.signal(signal.SIGTERM)
+    await asyncio.to_thread(until, lambda: len(hub.logged("draining")) == 1, "the drain")
+    (hub.folder / "answer").touch()
     assert (await asking)["worker"] in (0, 1)
     assert await asyncio.to_thread(hub.wait) == 0
     hub.new_code(drain_s=100)

@@ -16,10 +16,6 @@ from channels.statistics.engine import Engine, ObjectType, Statistic, parse_defi
 from tests.channels.statistics.engine.naive import Naive
 from tests.channels.statistics.engine.scene import UTC, event, moment
 
-pytestmark = (
-    pytest.mark.no_cover
-)  # the tests beside this one run the same lines, but for three; measured, these here take three times as long
-
 AGENTS, QUEUES, CALLS, GROUPS = ["ann", "bob"], ["sales", "help"], ["i1", "i2", "i3"], ["g"]
 START = moment("2026-03-10 23:30:00")
 DAY_MS, QUARTER_MS = 86_400_000, 900_000

@@ -172,7 +172,7 @@ async def test_a_link_that_breaks_is_made_again_and_tells_everything() -> None:
 @pytest.mark.parametrize("towards_owner", [True, False])
 async def test_a_link_that_is_cut_in_one_direction_ends_requests_and_comes_back_with_everything(both: bool, towards_owner: bool) -> None:
     """The owner lives, and goes on: nothing is taken over, and what the node had is there again when the link is."""
-    async with StatNodes(2, node_grace_s=30, find_s=0.05, answer_s=0.3) as nodes:
+    async with StatNodes(2, node_grace_s=30, find_s=0.05, answer_s=2) as nodes:
         await nodes.give(0)
         owner, other = nodes
         other.hub.logins.arrived(principal())
@@ -266,8 +266,14 @@ async def test_another_owner_is_told_as_unavailable_and_available_once_each() ->
         await nodes.give(1)
         await until(lambda: all(node.server.service_state("t") is ServiceState.AVAILABLE for node in nodes.nodes))
         await until(lambda: len(nodes[1].local._entries["t"].watched) == 1)
-        await asyncio.sleep(0.05)
+
+        def present(listener: Listener) -> bool:
+            """Whether the client has heard the value behind the last of the three states."""
+            at = [place for place, (channel, _) in enumerate(listener.received) if channel == SERVICE]
+            return len(at) == 3 and any(channel == VALUE and calls(data) == 1 for channel, data in listener.received[at[-1] :])
+
         for listener in listeners:
+            await until(lambda listener=listener: present(listener))  # type: ignore[misc]
             taken = listener.taken()
             assert [data["data"]["serviceState"] for channel, data in taken if channel == SERVICE] == [
                 "AVAILABLE",
@@ -310,11 +316,11 @@ async def test_without_an_owner_requests_are_refused_and_ingest_too() -> None:
 
 
 async def test_an_owner_that_does_not_answer() -> None:
-    async with StatNodes(2, answer_s=0.1) as nodes:
+    async with StatNodes(2, answer_s=1) as nodes:
         await nodes.give(0)
         await nodes[1].server.read(login(), [agent_item(name="InboundCalls")])
         async with nodes[0].local._entries["t"].lock:
-            with pytest.raises(UnansweredError, match=r"within 0\.1 s"):
+            with pytest.raises(UnansweredError, match=r"within 1(\.0)? s"):
                 await nodes[1].server.read(login(), [agent_item(name="InboundCalls")])
         assert nodes[1].server.counters.unanswered == 1
         nodes.cluster.delay(nodes[1].node, nodes[0].node, 5)

@@ -19,9 +19,6 @@ VALUE = "/statistics/v3/values/Agent/ana/InboundCalls"
 VALUES = "/statistics/v3/values/**"
 UPDATES = "/statistics/v3/updates"
 
-SLOW_S = 1.0
-"""Of a link: longer than everything that happens meanwhile takes."""
-
 
 def values(taken: list[tuple[str, Any]]) -> list[int]:
     return [int(data["value"]["intValue"]) for channel, data in taken if channel == VALUE]
@@ -81,12 +78,13 @@ async def test_an_older_present_value_does_not_come_behind_a_change(pattern: str
     """The link is slow, the bus is not."""
     async with StatNodes(2) as nodes:
         listener = await listening(nodes, pattern)
-        nodes.cluster.delay(nodes[0].node, nodes[1].node, SLOW_S)
+        nodes.cluster.hold(nodes[0].node, nodes[1].node)
         before = nodes[0].node.links.counters.calls_in
         asking = ask(nodes[1], listener, pattern)
         await until(lambda: nodes[0].node.links.counters.calls_in > before)
         await one_more(nodes)
         assert heard(listener) == [0, 1, 2]
+        nodes.cluster.release(nodes[0].node, nodes[1].node)
         await asking
         await nodes[1].settle()
         assert heard(listener) == [0, 1, 2]
@@ -107,8 +105,11 @@ async def test_between_unavailable_and_available_no_value_is_heard_and_then_the_
         await nodes.owners.release("t")
         await until(lambda: all(node.server.service_state("t") is ServiceState.UNAVAILABLE for node in nodes.nodes))
         nodes[2].bus.hurry()  # what the last owner had said comes now
-        nodes.cluster.delay(nodes[1].node, nodes[2].node, SLOW_S)  # and the state of the next one comes late
+        nodes.cluster.hold(nodes[1].node, nodes[2].node)  # and the state of the next one comes late
         await nodes.give(1)
+        await until(lambda: all(node.server.service_state("t") is ServiceState.AVAILABLE for node in nodes.nodes[:2]))
+        await nodes[2].settle()
+        nodes.cluster.release(nodes[1].node, nodes[2].node)
         await until(lambda: all(node.server.service_state("t") is ServiceState.AVAILABLE for node in nodes.nodes))
         await until(lambda: all(values(listener.received)[-1:] == [2] for listener in listeners))
         for listener in listeners:
@@ -191,11 +192,12 @@ async def test_statistics_that_did_not_change_are_not_left_out_with_one_that_did
         await nodes[1].server.open_subscription(login(), "op", [agent_item("calls"), agent_item("ben", agent="ben")])
         listener = await nodes[1].subscribe(UPDATES)
         listener.taken()
-        nodes.cluster.delay(nodes[0].node, nodes[1].node, SLOW_S)
+        nodes.cluster.hold(nodes[0].node, nodes[1].node)
         before = nodes[0].node.links.counters.calls_in
         asking = ask(nodes[1], listener, UPDATES)
         await until(lambda: nodes[0].node.links.counters.calls_in > before)
         await one_more(nodes)
+        nodes.cluster.release(nodes[0].node, nodes[1].node)
         await asking
         await nodes[1].settle()
         found = [(item["statisticId"], item["value"]["intValue"]) for item in items_of(listener.taken())]

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hub.bus.interface import Envelope, Gap
@@ -24,6 +25,9 @@ TOPICS = [Topic("t", "", f"/log/{number}") for number in range(3)]
 EVERY = Topic("t", "", "/log/**")
 
 TUNING = Tuning(subscribe_s=10, linger_s=0, append_s=1.5, reconnect_s=(0.02, 0.2), resync_s=0, liveness_s=0.5)
+
+PATIENT = replace(TUNING, append_s=60, liveness_s=60)
+"""Where a server that is slow is no fault: nothing is refused, and no connection is left, because a loaded machine is late."""
 
 
 class Journal:

@@ -23,7 +23,7 @@ from hub.redis.names import Names
 from hub.redis.server import UnusableRedisError
 from hub.redis.urls import open_servers
 from tests.hub.bus.backends import until
-from tests.hub.bus.redis.cluster import EVERY, TOPICS, TUNING, Cluster, MakeCluster
+from tests.hub.bus.redis.cluster import EVERY, PATIENT, TOPICS, TUNING, Cluster, MakeCluster
 from tests.hub.bus.redis.test_envelopes import payload_of, read_by_the_first_version
 from tests.support.gate import Gate
 from tests.support.redis_server import KINDS, RedisServer, free_port, persistence
@@ -41,7 +41,7 @@ async def ask(server: RedisServer, *command: object) -> object:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_subscriber_connections_are_killed(redis_process: Start, make_cluster: MakeCluster, kind: str) -> None:
-    cluster = make_cluster(server := redis_process(kind))
+    cluster = make_cluster(server := redis_process(kind), tuning=PATIENT)
     async with cluster.under_load():
         for _ in range(3):
             await ask(server, "CLIENT", "KILL", "TYPE", "pubsub")
@@ -52,7 +52,7 @@ async def test_subscriber_connections_are_killed(redis_process: Start, make_clus
 
 
 async def test_command_connections_are_killed(redis_process: Start, make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(server := redis_process())
+    cluster = make_cluster(server := redis_process(), tuning=PATIENT)
     async with cluster.under_load():
         for _ in range(3):
             await ask(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -100,7 +100,7 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(redis_process: St
 
 async def test_redis_cuts_off_who_does_not_read(redis_process: Start, make_cluster: MakeCluster) -> None:
     server = redis_process("redis", "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
-    cluster = make_cluster(server, tuning=replace(TUNING, liveness_s=30))
+    cluster = make_cluster(server, tuning=PATIENT)
     await cluster.b.bus.subscribe([EVERY], positions=True)
     connection = cluster.b.bus.subscriber.connection
     assert connection is not None
@@ -152,7 +152,7 @@ async def test_redis_stalls(redis_process: Start, make_cluster: MakeCluster) -> 
     "command", [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("DEL", "m"), ("DEL", "l")], ids=lambda command: " ".join(command).lower()
 )
 async def test_an_operator_deletes(redis_process: Start, make_cluster: MakeCluster, command: tuple[str, ...]) -> None:
-    cluster = make_cluster(server := redis_process())
+    cluster = make_cluster(server := redis_process(), tuning=PATIENT)
     names = cluster.names.of("t")
     keys = {"m": names.meta, "l": names.stream}
     async with cluster.under_load():
@@ -300,7 +300,9 @@ async def test_nothing_is_kept_of_topics_that_nobody_hears_any_more(redis_proces
 
 async def test_a_buffer_that_grows_too_large_is_a_gap(redis_process: Start, make_cluster: MakeCluster) -> None:
     server = redis_process()
-    cluster = make_cluster(server, tuning=replace(TUNING, max_buffered_bytes=5_000))
+    gate = await Gate(server.folder / "gate.sock", server.path).start()
+    cluster = make_cluster(server, tuning=replace(PATIENT, max_buffered_bytes=5_000))
+    cluster.b.bus.subscriber.endpoint = UrlEndpoint(f"unix://{gate.path}")
     await cluster.b.bus.subscribe([EVERY], positions=True)
     await cluster.a.append(TOPICS[0])
     await cluster.settle()
@@ -312,9 +314,11 @@ async def test_a_buffer_that_grows_too_large_is_a_gap(redis_process: Start, make
         return await page(tenant, after)
 
     cluster.b.bus.subscriber._log = type("Slow", (), {"page": staticmethod(slow), "open": cluster.b.log.open})()
-    await ask(server, "CLIENT", "KILL", "TYPE", "pubsub")
+    # the message is in the log before B is back, so that B has something to read
+    gate.cut()
     await until(lambda: not cluster.b.bus.connected)
     await cluster.a.append(TOPICS[0])
+    gate.mend()
     await until(lambda: cluster.b.bus.connected)
     for _ in range(10):
         await cluster.a.append(TOPICS[0], b"x" * 1000)
@@ -326,6 +330,8 @@ async def test_a_buffer_that_grows_too_large_is_a_gap(redis_process: Start, make
     heard = set(cluster.b.journal.positions)
     assert last in heard
     assert all(position in heard or cluster.b.journal.excused(position) for position in cluster.a.acknowledged)
+    await cluster.close()
+    await gate.close()
 
 
 # -- who hears what -------------------------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ import pytest
 
 from hub.security.clients_queries import insert_client
 from hub.security.credentials import hash_secret
+from hub.security.devices_store import DeviceLimits, DevicesStore
 from hub.security.grants_store import GrantsStore, person_of
 from hub.security.oauth.clients import authenticate
+from hub.security.oauth.device import DeviceCode, Pacing
 from hub.security.oauth.models import Client, Code, Grant, Issued, Person
 from hub.security.oauth.parameters import parse_parameters
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint, TokenRequest
@@ -34,6 +36,7 @@ NIGHT = Client(
     "night", "acme", "Nightly", False, frozenset({Grant.CLIENT_CREDENTIALS}), (hash_secret("old"), hash_secret("new")), ("exporter",)
 )
 OLD = replace(CRM, id="old", grants=frozenset({Grant.PASSWORD}), roles=("supervisor", "viewer"))
+TELEVISION = Client("tv", "acme", "The television", public=True, grants=frozenset({Grant.DEVICE_CODE, Grant.REFRESH_TOKEN}))
 RIVAL = replace(WALL, id="rival-app", tenant="rival")
 
 
@@ -43,8 +46,10 @@ class OneUser:
     def __init__(self, person: Person) -> None:
         self.person = person
 
-    async def check(self, tenant: str, name: str, password: str, address: str) -> Person | None:
+    async def check(self, client: Client, tenant: str, name: str, password: str, address: str) -> Person | None:
         """See :meth:`hub.security.oauth.ports.Users.check`."""
+        if tenant != client.tenant:
+            return None
         return self.person if (tenant, name, password) == (self.person.tenant, self.person.name, "correct horse") else None
 
 
@@ -54,6 +59,7 @@ class World:
 
     access: Access
     store: GrantsStore
+    devices: DevicesStore
     endpoint: TokenEndpoint
     person: Person
     asked: list[IdTokenRequest]
@@ -75,6 +81,14 @@ class World:
         parameters = {"client_id": client_id, "redirect_uri": CALLBACK, "code_verifier": VERIFIER, **more}
         return await self.token(grant_type="authorization_code", code=code, **{name: value for name, value in parameters.items() if value})
 
+    async def device(self, secret: str = "device", client: Client = TELEVISION, address: str = "192.0.2.1", **more: Any) -> DeviceCode:
+        """Store a device code, as the device authorization endpoint does."""
+        wanted = DeviceCode(client.id, client.tenant, "", ("*",), self.access.clock.wall_ms() + 600_000)
+        return await self.devices.add(hash_secret(secret), replace(wanted, **more), address)
+
+    async def poll(self, secret: str = "device", client_id: str = "tv") -> Issued:
+        return await self.token(grant_type=str(Grant.DEVICE_CODE), client_id=client_id, device_code=secret)
+
     async def rows(self, table: str) -> int:
         (count,) = (await self.access.transactions.read(lambda tx: tx.rows(f"SELECT count(*) FROM {table}")))[0]
         return int(count)
@@ -84,19 +98,20 @@ async def make_world(database: Database, clock: ManualClock) -> AsyncIterator[Wo
     async with running(database) as transactions:
         access = await make_access(transactions, clock)
         user = await access.store.add_user("acme", "ana", "correct horse", ["supervisor", "dashboard"])
-        for client in (WALL, CRM, NIGHT, OLD, RIVAL):
+        for client in (WALL, CRM, NIGHT, OLD, RIVAL, TELEVISION):
             await transactions.write(lambda tx, client=client: insert_client(tx, client, clock.wall_ms()))  # type: ignore[misc]
         person = await transactions.read(lambda tx: person_of(tx, user.id))
         assert person is not None
-        store = GrantsStore(transactions, clock.wall_ms)
+        store = GrantsStore(transactions, clock.wall_ms, access.audit)
         asked: list[IdTokenRequest] = []
 
         async def id_token(request: IdTokenRequest) -> str:
             asked.append(request)
             return "id.token"
 
-        endpoint = TokenEndpoint(store, OneUser(person), clock.wall_ms, ["mediastorageapi.read"], id_token)
-        yield World(access, store, endpoint, person, asked)
+        devices = DevicesStore(transactions, clock.wall_ms, access.audit, DeviceLimits(tenant=5, client=4, address=3))
+        endpoint = TokenEndpoint(store, OneUser(person), clock.wall_ms, ["mediastorageapi.read"], id_token, devices, Pacing(5))
+        yield World(access, store, devices, endpoint, person, asked)
 
 
 @pytest.fixture

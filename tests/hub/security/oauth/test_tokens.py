@@ -55,6 +55,7 @@ async def test_a_client_is_known_by_its_secret(world: World, shown: dict[str, st
         ([basic("a\x00b", "new")], {}),
         ([basic("night", "n" * 5000)], {}),
         (["Basic !!!"], {}),
+        (["Basic \xe9"], {}),
         (["Basic " + base64.b64encode(b"night").decode()], {}),
         (["Basic " + base64.b64encode(b"\xff:new").decode()], {}),
         ([basic("wall", "any")], {}),
@@ -86,7 +87,10 @@ async def test_who_asks_in_two_ways_or_none_is_refused(world: World, authorizati
 
 async def test_a_grant_that_is_unknown_or_not_the_clients_is_refused(world: World) -> None:
     assert (await refused(world, client_id="wall")).description == "grant_type: expected a value, got none"
-    assert (await refused(world, client_id="wall", grant_type="implicit")).error == "unsupported_grant_type"
+    unknown = await refused(world, client_id="wall", grant_type="implicit")
+    assert (unknown.error, unknown.description.endswith(", got implicit")) == ("unsupported_grant_type", True)
+    strange = (await refused(world, client_id="wall", grant_type='"\\é' + "x" * 1000)).description
+    assert strange.endswith(f", got ???{'x' * 117}...")
     assert (await refused(world, client_id="wall", grant_type="password")).error == "unauthorized_client"
     assert (await refused(world, basic("night", "new"), grant_type="refresh_token")).error == "unauthorized_client"
 
