@@ -69,6 +69,7 @@ def sign_in(page: Page, hub: HubProcess, application: Application) -> None:
 def wrong_password(page: Page, hub: HubProcess, application: Application) -> None:
     page.goto(request_of(hub, application))
     fill(page, "wrong password")
+    page.get_by_role("alert").wait_for()  # the next page is there
 
 
 def own_form(page: Page, hub: HubProcess, application: Application) -> None:

@@ -24,6 +24,7 @@ from tests.support.redis_server import RedisServer
 
 UNKNOWN = "402::session_unknown"
 SECRET = "a secret of these three hubs"
+SOCKETS_IN = 'hub_relay_sockets_total{direction="in"}'
 
 
 class Hubs:
@@ -149,7 +150,7 @@ async def test_round_robin_over_three_nodes_loses_and_repeats_nothing(hubs: Hubs
         listener = asyncio.create_task(listen())
         for number in range(60):
             (reply,) = await publisher.post(hubs[number % 3], publisher.message("/relay/a", data=number))
-            assert reply["successful"]
+            assert reply["successful"], reply
         async with asyncio.timeout(30):
             await listener
         assert got == list(range(60))
@@ -161,7 +162,11 @@ async def test_a_socket_at_another_node_goes_on_with_the_session(hubs: Hubs) -> 
     async with Poller() as client:
         await client.open(hubs[0], "/socket/a")
         async with connect(f"ws://127.0.0.1:{hubs[2].port}/cometd", additional_headers={"Cookie": client.cookie}, proxy=None) as socket:
-            await socket.send(json.dumps([client.message("/meta/connect", connectionType="websocket")]))
+            at_once = client.message("/meta/connect", connectionType="websocket", advice={"timeout": 0})
+            await socket.send(json.dumps([at_once]))
+            async with asyncio.timeout(60):
+                (reply,) = json.loads(await socket.recv())  # the owner knows the socket
+            assert reply["successful"], reply
             await client.post(hubs[1], client.message("/socket/a", data="polled"))  # its own socket gets it, from the owner
             async with asyncio.timeout(60):
                 (event,) = json.loads(await socket.recv())
@@ -195,10 +200,14 @@ async def test_clients_of_a_node_that_was_killed_shake_hands_again_soon(hubs: Hu
         await polling.open(hubs[0])
         await socket_client.open(hubs[0])
         at_2 = connect(f"ws://127.0.0.1:{hubs[2].port}/cometd", additional_headers={"Cookie": socket_client.cookie}, proxy=None)
+        led_before = hubs.metric(0, SOCKETS_IN)
         async with at_2 as socket:
             await socket.send(json.dumps([socket_client.message("/meta/connect", connectionType="websocket")]))
             connecting = asyncio.create_task(polling.raw(hubs[1], polling.connect()))
             await held(hubs, 1)
+            async with asyncio.timeout(60):
+                while hubs.metric(0, SOCKETS_IN) == led_before:
+                    await asyncio.sleep(0.02)
             hubs[0].kill9()
             answer = await connecting
             while answer.status_code == 503:
@@ -213,7 +222,7 @@ async def test_clients_of_a_node_that_was_killed_shake_hands_again_soon(hubs: Hu
             await socket.send(json.dumps([BY_TOKEN]))
             async with asyncio.timeout(60):
                 (reply,) = json.loads(await socket.recv())
-            assert reply["successful"]
+            assert reply["successful"], reply
         await polling.open(hubs[1])  # its cookie's home is gone: here
     await hubs.start_again(0)
 
