@@ -162,7 +162,7 @@ class Links(BaseLinks):
             raise ValueError("a node does not call itself")
         if self._stopped:
             raise UnreachableError("this node stops")
-        record = self._nodes.find(node)
+        record = self._nodes.find(node) or await self._nodes.look_for(node)
         if record is None:
             raise NodeGoneError(f"no live node has the incarnation {node}")
         if not record.link:

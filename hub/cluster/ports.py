@@ -99,6 +99,12 @@ class Nodes(Protocol):
         """A node that lives; None if there is none of this incarnation."""
         ...
 
+    async def look_for(self, incarnation: str) -> NodeRecord | None:
+        """A node that lives, also one that came so lately that :meth:`find` does not know it yet: a client may have been there, and comes
+        here with its next request. None if there is none, or if nobody answers who lives.
+        """
+        ...
+
 
 class Call(Protocol):
     """One end of a call between two nodes, over their link. Either side sends pieces, in order; a side that stops reading makes the other

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -29,6 +31,9 @@ from hub.redis.server import ServerInfo
 
 _log = structlog.get_logger(__name__)
 
+_MAX_LEFT: Final = 1000
+"""Nodes that live no more, and that are remembered so that nobody looks for them when their clients come."""
+
 _MAX_WARNED: Final = 1000
 """Problems of other nodes that are remembered, so that each is logged once."""
 
@@ -45,6 +50,8 @@ class RegistryTuning:
     """The same while a link to a node is broken that still counts as alive."""
     lapse_s: float = 4.0
     """Seconds after its last word at which a node is forgotten."""
+    look_s: float = 0.05
+    """Seconds between two looks for nodes of which clients speak and that nobody knows: a client can name any."""
     clock_s: float = 60.0
     """Seconds that the clocks of nodes may be apart."""
     look_at_clock_s: float = 10.0
@@ -65,6 +72,8 @@ class RegistryCounters:
     """Nodes that ended in order."""
     lapsed: int = 0
     """Nodes that ended without a word."""
+    looks: int = 0
+    """Times that this node looked out of turn for a node of which a client spoke."""
 
 
 def machine_name() -> str:
@@ -131,6 +140,11 @@ class Registry:
         self._seen: dict[str, _Seen] = {}
         self._view: dict[str, NodeRecord] = {me.incarnation: me}
         self._suspects: set[str] = set()
+        self._left: dict[str, None] = {}
+        self._look: asyncio.Task[None] | None = None
+        """The next look out of turn; who asks before it has begun waits for it."""
+        self._looks: set[asyncio.Task[None]] = set()
+        self._looked_at = -math.inf
         self._joined = False
         self._beat_at: float | None = None
         """When the last answer came, by the monotonic clock."""
@@ -181,6 +195,28 @@ class Registry:
     def clock_is_right(self) -> bool:
         """Whether this node's clock is that of Redis, as far as it is known."""
         return clock_problem(self.clock_offset_s, self._tuning.clock_s) is None
+
+    async def look_for(self, incarnation: str) -> NodeRecord | None:
+        """See :meth:`hub.cluster.ports.Nodes.look_for`. All who ask in the same moment wait for one look, and looks have
+        :attr:`RegistryTuning.look_s` between them.
+        """
+        if incarnation not in self._view and incarnation not in self._left and self.lag_s < 2 * self._tuning.beat_s:
+            if self._look is None:
+                # without the context of the request that asks first: others wait for it, too
+                self._look = asyncio.get_running_loop().create_task(self._look_soon(), name="hub.cluster.look", context=Context())
+                self._looks.add(self._look)
+                self._look.add_done_callback(self._looks.discard)
+            await asyncio.shield(self._look)
+        return self.find(incarnation)
+
+    async def _look_soon(self) -> None:
+        wait_s = self._looked_at + self._tuning.look_s - self._clock.monotonic()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        self._look = None  # who asks from now on needs another one: what is read next may be older than their question
+        self._looked_at = self._clock.monotonic()
+        self.counters.looks += 1
+        await self._beat_or_log(self._tuning.beat_s / 2)
 
     def suspect(self, node: str) -> None:
         """The link to a node broke: ask soon whether it lives."""
@@ -257,6 +293,8 @@ class Registry:
 
     async def stop(self) -> None:
         """Look no more."""
+        for look in self._looks:
+            look.cancel()
         await self._task.stop()
 
     # -- beats --------------------------------------------------------------------------------------------------------
@@ -386,6 +424,9 @@ class Registry:
                 self.counters.said += 1
             del self._seen[incarnation]
             left.append(incarnation)
+            self._left[incarnation] = None
+            if len(self._left) > _MAX_LEFT:
+                del self._left[next(iter(self._left))]
             _log.info("node_left", node=incarnation, machine=seen.record.machine, lapsed=incarnation not in ended)
         return left
 

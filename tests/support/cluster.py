@@ -40,6 +40,9 @@ class MemoryNodes:
     def find(self, incarnation: str) -> NodeRecord | None:
         return self._live.get(incarnation)
 
+    async def look_for(self, incarnation: str) -> NodeRecord | None:
+        return self.find(incarnation)
+
     def see(self, record: NodeRecord) -> None:
         """A node came, or changed its record."""
         self._live[record.incarnation] = record

@@ -122,6 +122,42 @@ async def test_a_node_is_not_seen_before_it_joins_or_after_it_leaves(house: Hous
     assert set(b.live()) == {"a" * 12, "b" * 12}  # it still calls the others
 
 
+SELDOM = RegistryTuning(beat_s=30, lapse_s=120)
+"""After the first beats nobody hears of others by itself while a test runs."""
+
+
+async def test_a_node_that_has_just_come_is_found_when_a_client_names_it(shared_redis: Callable[[str], RedisServer]) -> None:
+    house = House(shared_redis("redis"), "just-come", tuning=SELDOM)
+    try:
+        a, b = await house.start("a"), await house.start("b")
+        beats = a.counters.beats
+        assert a.find("b" * 12) is None
+        records = await asyncio.gather(*(a.look_for(name * 12) for name in "bbcb"))
+        assert [record and record.incarnation for record in records] == ["b" * 12, "b" * 12, None, "b" * 12]
+        assert (a.counters.looks, a.counters.beats) == (1, beats + 1)  # one for all who asked at once
+        assert await a.look_for("c" * 12) is None
+        assert a.counters.looks == 2  # it may have come meanwhile
+        await b.leave()
+        assert await a.look_for("c" * 12) is None
+        assert await a.look_for("b" * 12) is None
+        assert a.counters.looks == 3  # nobody looks for a node that is known to have left
+    finally:
+        await house.close()
+
+
+async def test_while_redis_is_away_nobody_is_looked_for(redis_process: Callable[..., RedisServer]) -> None:
+    server = redis_process()
+    house = House(server, "away")
+    try:
+        a = await house.start("a")
+        server.kill()
+        await until(lambda: a.lag_s > 2 * QUICK.beat_s)
+        assert await a.look_for("b" * 12) is None
+        assert a.counters.looks == 0
+    finally:
+        await house.close()
+
+
 async def test_a_node_that_ends_without_a_word_is_forgotten(house: House) -> None:
     left: list[str] = []
     a, b = await house.start("a"), await house.start("b")
