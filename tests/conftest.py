@@ -139,7 +139,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = outcome.get_result()
     _refuse_skip(report)
     if report.failed:
-        used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, HubProcess)]
+        values = list(getattr(item, "funcargs", {}).values())
+        values += [hub for value in values for hub in getattr(value, "hubs", ())]  # of a cluster
+        used = [value for value in values if isinstance(value, HubProcess)]
         for hub in {id(hub): hub for hub in [*used, *item.stash.get(_STARTED, [])]}.values():
             report.sections.append((f"log of the hub on port {hub.port}", hub.log()))
 

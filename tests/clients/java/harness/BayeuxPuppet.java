@@ -4,6 +4,8 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicReference;
 import org.cometd.bayeux.Channel;
 import org.cometd.bayeux.Message;
 import org.cometd.bayeux.client.ClientSessionChannel;
@@ -95,13 +97,19 @@ abstract class BayeuxPuppet implements Puppets.Puppet {
             template.put("ext", ext);
         }
         CompletableFuture<Object> reply = new CompletableFuture<>();
+        AtomicReference<Object> failure = new AtomicReference<>();
         client.handshake(template, message -> {
+            failure.set(message.get("failure"));
             // the library tries again by itself where the network failed, and also where HTTP refuses the credential: that is an answer
             if (message.get("failure") == null || isRefusal(message.get("failure"))) {
                 reply.complete(plain(message));
             }
         });
-        return reply.get(WITHIN_S, TimeUnit.SECONDS);
+        try {
+            return reply.get(WITHIN_S, TimeUnit.SECONDS);
+        } catch (TimeoutException timeout) {
+            throw new IllegalStateException("no answer to the handshake within " + WITHIN_S + " s; the last failure: " + failure.get(), timeout);
+        }
     }
 
     /** Whether a failure is the status by which HTTP refuses a credential. */
