@@ -17,7 +17,8 @@ from hypothesis import find, settings
 from hypothesis.strategies import text
 
 from tests.support.browser import NOT_INSTALLED, chromium
-from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
+from tests.support.hashes import LEAST
+from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm, set_for_all
 from tests.support.memory_folder import memory_folder, remove_left, use
 from tests.support.puppet import why_no_node
 from tests.support.redis_server import RedisServer, why_no_redis
@@ -49,8 +50,8 @@ HubFactory = Callable[..., HubProcess]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep files in memory, read few certificates, and log exceptions plainly: by default structlog has rich draw each frame with its
-    variables, which takes up to a second.
+    """Keep files in memory, read few certificates, have hubs hash passwords with little memory, and log exceptions plainly: by default
+    structlog has rich draw each frame with its variables, which takes up to a second.
     """
     if not hasattr(config, "workerinput"):  # these find the folder in their environment
         remove_left()
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
             use(folder)
             config.stash[_in_memory] = folder
     os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
+    set_for_all(LEAST)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell; what tests start would ignore it, too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # its runner would read the signatures of all commands again for each one that is run: a third of the CPU of their tests

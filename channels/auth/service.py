@@ -35,7 +35,6 @@ from hub.security.oauth.models import Client, Code, Person
 from hub.security.oauth.ports import Asker, Shown
 from hub.security.oauth.scopes import ALL
 from hub.security.oauth.tokens import IdTokenRequest, TokenEndpoint
-from hub.security.passwords import hash_password, verify_password
 from hub.security.sign_in import find_user, sign_in
 from hub.security.sign_out import SignOut
 from hub.security.signing import SigningKeys
@@ -266,10 +265,11 @@ class AuthService:
         """
         credential, built_in = await find_user(self.gate, tenant, name)
         stored = None if credential is None or built_in else credential.fingerprint
-        if not await verify_password(old, stored) or credential is None or credential.user is None:
+        if not await self.gate.passwords.verify(old, stored) or credential is None or credential.user is None:
             return False
         by = self._audit.caller(tenant, name, address)
-        changed = await self._ends.change_password(credential.user, credential.fingerprint, await hash_password(new), keep_family, by)
+        hashed = await self.gate.passwords.hash(new)
+        changed = await self._ends.change_password(credential.user, credential.fingerprint, hashed, keep_family, by)
         self.gate.refresh_soon()
         return changed
 

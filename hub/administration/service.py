@@ -68,7 +68,7 @@ class AdministrationService:
         supervision = Delegate(caller.tenant, caller.subject, caller.roles, scopes, self._grants_of, self._most)
         now_ms = self._clock.wall_ms
         return Desk(
-            Store(self._transactions, now_ms, audit, supervision),
+            Store(self._transactions, now_ms, audit, self._gate.passwords, supervision),
             ClientsStore(self._transactions, now_ms, audit, supervision, tenant=caller.tenant),
             AccessKeysStore(self._transactions, now_ms, audit, self._gate.signatures.secrets, supervision),
         )

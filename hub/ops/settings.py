@@ -43,6 +43,7 @@ from hub.ops.environment import EnvironmentSource
 from hub.ops.readiness import ReadinessSettings
 from hub.ops.tls import TlsSettings
 from hub.outbox.settings import OutboxSettings
+from hub.security.settings import PasswordHashSettings
 from hub.storage.interface import Patience
 from hub.storage.url import DatabaseUrl, sqlite_url
 from hub.workers.settings import SupervisionSettings
@@ -306,6 +307,9 @@ class Settings(BaseSettings):
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
     administration: AdministrationSettings = Field(
         default_factory=AdministrationSettings, description="What administrators may add and change by REST."
+    )
+    password_hashes: PasswordHashSettings = Field(
+        default_factory=PasswordHashSettings, description="What a hash of a user's password costs: docs/authentication.md."
     )
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of who changed or tried what.")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")

@@ -9,7 +9,7 @@ import typer
 
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption
 from hub.ops.settings import Settings
-from hub.security.cli_database import Admin, now_ms, only_tenant, recorder_of
+from hub.security.cli_database import Admin, now_ms, only_tenant, recorder_of, store_of
 from hub.security.cli_options import AnyTenant, RolesOption, lifetime_s
 from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.clients_store import ClientChange, ClientsStore, NewClient
@@ -52,8 +52,7 @@ def _clients(admin: Admin) -> typer.Typer:
 
     def run(work: Callable[[ClientsStore, Store], Awaitable[T]], *where: Any) -> T:
         def on(transactions: Transactions, settings: Settings) -> Awaitable[T]:
-            audit = recorder_of(settings)
-            return work(ClientsStore(transactions, now_ms, audit), Store(transactions, now_ms, audit))
+            return work(ClientsStore(transactions, now_ms, recorder_of(settings)), store_of(transactions, settings))
 
         return admin.on_database(on, *where)
 

@@ -20,6 +20,7 @@ from hub.security.access import Access
 from hub.security.access_keys import AccessKeySecrets
 from hub.security.access_keys_store import AccessKeysStore
 from hub.security.models import AdminError
+from hub.security.passwords import hashes_of
 from hub.security.secret import signing_secret
 from hub.security.store import Store
 from hub.storage.migrations import place_of
@@ -108,7 +109,7 @@ class Admin:
 
 def store_of(transactions: Transactions, settings: Settings) -> Store:
     """The tenants and credentials in a database."""
-    return Store(transactions, now_ms, recorder_of(settings))
+    return Store(transactions, now_ms, recorder_of(settings), hashes_of(settings.password_hashes))
 
 
 def access_keys_of(transactions: Transactions, settings: Settings) -> AccessKeysStore:

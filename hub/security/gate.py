@@ -26,8 +26,9 @@ from hub.security.devices import DeviceSigner
 from hub.security.directory import Directory, Gone
 from hub.security.following import REFRESH_S, Following
 from hub.security.origin import from_own_page, header
-from hub.security.passwords import HashQueue
+from hub.security.passwords import HashQueue, PasswordHashes, hashes_of
 from hub.security.roles import ANONYMOUS
+from hub.security.settings import PasswordHashSettings
 from hub.security.signed_requests import SignedRequests
 from hub.security.tickets import Opened, Tickets, credential_version
 from hub.security.tickets_memory import MemoryTickets
@@ -96,6 +97,7 @@ class Gate:
         "following",
         "hashing",
         "open",
+        "passwords",
         "sign_ins",
         "signatures",
         "tickets",
@@ -116,6 +118,7 @@ class Gate:
         refresh_s: float = REFRESH_S,
         tickets: Tickets | None = None,
         signatures: SignedRequests | None = None,
+        passwords: PasswordHashes | None = None,
     ) -> None:
         """Make a gate. From :meth:`start` on it applies changes of credentials.
 
@@ -131,6 +134,7 @@ class Gate:
             refresh_s: seconds between two checks of the database for changes.
             tickets: those that nodes share; by default they are this process's own.
             signatures: knows callers who sign their requests; by default access keys of a secret that nobody knows are good.
+            passwords: checks users' passwords; by default at the cost that the settings have by default.
         """
         self._directory = directory
         self.decisions = Decisions(directory, operations=operations, scopes=scopes, limits=limits)
@@ -145,9 +149,11 @@ class Gate:
         """Knows browsers in which users have signed in."""
         self.open = open
         self.tickets: Tickets = MemoryTickets(clock, limits) if tickets is None else tickets
+        self.passwords = hashes_of(PasswordHashSettings()) if passwords is None else passwords
+        """Makes and checks hashes of users' passwords."""
         self.hashing = HashQueue(limits or Limits())
-        self.token_sign_ins = TokenSignIns(clock, limits or Limits())
         """The passwords that wait to be checked."""
+        self.token_sign_ins = TokenSignIns(clock, limits or Limits())
         self.sign_ins = SignInBrake(clock, limits)
         """Limits failed sign-ins. Where nodes share a Redis it is replaced before the start by one that counts for all of them."""
         self.following = Following(directory, self.decisions, self.tickets, refresh_s=refresh_s)

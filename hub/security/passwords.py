@@ -11,6 +11,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from hub.core.limits import Limits
 from hub.giving_way import give_way
 from hub.security.credentials import hash_secret
+from hub.security.settings import PasswordHashSettings
 
 MIN_LENGTH: Final = 8
 """Characters of a password at least (NIST SP 800-63B section 5.1.1)."""
@@ -18,7 +19,7 @@ MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1024
 """Characters of a password at most: hashing a longer one takes more time."""
 
-_hasher: Final = PasswordHash((Argon2Hasher(parallelism=1),))
+_LANES: Final = 1
 """One lane: argon2 makes a thread for each lane of each hash, so that two hashes of four lanes are eight threads beside that of the event
 loop, and messages wait ten times as long while somebody guesses passwords. One lane is as much work for an attacker: that is decided by the
 memory and the rounds (RFC 9106 section 4 has four lanes so that a hash is made sooner)."""
@@ -29,24 +30,44 @@ it and both threads want; p99 of messages is the same as with 10 or 19, which wo
 
 
 _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password", initializer=give_way, initargs=(_NICER,))
-"""Each hash takes 64 MiB and one core for about 50 ms. Two threads limit how much of both many sign-ins at once can take."""
+"""By default each hash takes 64 MiB and one core for about 50 ms. Two threads limit how much of both many sign-ins at once can take."""
 
-NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=1$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
-"""A hash to verify if the user does not exist, so that the time of the answer does not reveal it."""
-
-
-async def hash_password(password: str) -> str:
-    """The argon2 hash of a password, for the database."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
+_NO_PASSWORD: Final = "MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"  # noqa: S105  nobody's
+"""Salt and digest of a hash that no known password has, as long as those of a real one."""
 
 
-async def verify_password(password: str, stored: str | None) -> bool:
-    """Whether a password matches a hash; it takes the same time if nothing is ``stored``."""
-    if len(password) > MAX_LENGTH:
-        return False
-    raw = password.encode("utf-8", "surrogatepass")
-    good = await asyncio.get_running_loop().run_in_executor(_threads, _hasher.verify, raw, stored or NOBODY)
-    return good and stored is not None
+class PasswordHashes:
+    """Makes hashes of passwords at one cost, and checks passwords against hashes of any."""
+
+    __slots__ = ("_hasher", "nobody")
+
+    def __init__(self, memory_kib: int, rounds: int) -> None:
+        """``memory_kib`` is the memory of a hash, in KiB, 8 at least (RFC 9106 section 3.1); ``rounds`` is how often argon2 goes through
+        it, 1 at least. What is safe the settings decide (:class:`hub.security.settings.PasswordHashSettings`).
+        """
+        self._hasher = PasswordHash((Argon2Hasher(time_cost=rounds, memory_cost=memory_kib, parallelism=_LANES),))
+        self.nobody: Final = f"$argon2id$v=19$m={memory_kib},t={rounds},p={_LANES}${_NO_PASSWORD}"
+        """A hash to verify if the user does not exist, so that the time of the answer does not reveal it: at the cost of those that are
+        made."""
+
+    async def hash(self, password: str) -> str:
+        """The argon2 hash of a password, for the database."""
+        return await asyncio.get_running_loop().run_in_executor(_threads, self._hasher.hash, password)
+
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Whether a password matches a hash, at the cost with which the hash was made. If nothing is ``stored`` it takes as long as for a
+        hash that was made here.
+        """
+        if len(password) > MAX_LENGTH:
+            return False
+        raw = password.encode("utf-8", "surrogatepass")
+        good = await asyncio.get_running_loop().run_in_executor(_threads, self._hasher.verify, raw, stored or self.nobody)
+        return good and stored is not None
+
+
+def hashes_of(settings: PasswordHashSettings) -> PasswordHashes:
+    """Hashes at the cost of the settings."""
+    return PasswordHashes(settings.memory_kib, settings.rounds)
 
 
 def verify_built_in(password: str, digest: str) -> bool:

@@ -16,6 +16,7 @@ from hub.security.demo_rows import keep_demo_rows
 from hub.security.directory import Directory, sign_ins_kept_ms
 from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
+from hub.security.passwords import hashes_of
 from hub.security.queries import number_users
 from hub.security.secret import signing_secret
 from hub.security.signed_requests import SignedRequests
@@ -45,7 +46,8 @@ class Security:
         self._settings = settings
         self._transactions = transactions
         secret = signing_secret(settings)
-        self.store = Store(transactions, clock.wall_ms, Recorder(AuditLog(secret, clock.wall_ms)))
+        passwords = hashes_of(settings.password_hashes)
+        self.store = Store(transactions, clock.wall_ms, Recorder(AuditLog(secret, clock.wall_ms)), passwords)
         origins = [*settings.allowed_origins]
         if settings.public_url is not None:
             scheme, _, rest = settings.public_url.partition("://")
@@ -74,6 +76,7 @@ class Security:
             scopes=access.scopes,
             tickets=self.tickets,
             signatures=SignedRequests(directory, AccessKeySecrets(secret), clock, settings.public_url),
+            passwords=passwords,
         )
         if redis is not None:
             from hub.security.brake_redis import SharedSignInBrake
@@ -85,7 +88,7 @@ class Security:
         if self._settings.demo or self._settings.open:
             # only the tenant, which admits nobody by itself; with it `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)
-        await keep_demo_rows(self._transactions, self._clock.wall_ms, wanted=self._settings.demo)
+        await keep_demo_rows(self._transactions, self._clock.wall_ms, self.gate.passwords, wanted=self._settings.demo)
         await self._transactions.write(number_users)
         await self.gate.start()
         if self.tickets is not None:

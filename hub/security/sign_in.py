@@ -11,7 +11,7 @@ from hub.security.connections import address_key
 from hub.security.credentials import Credential
 from hub.security.gate import Gate
 from hub.security.models import is_name, is_tenant_name
-from hub.security.passwords import verify_built_in, verify_password
+from hub.security.passwords import verify_built_in
 
 
 class TooManyTriesError(Exception):
@@ -49,7 +49,7 @@ async def sign_in(
         if credential is not None and built_in:
             good = verify_built_in(password, credential.fingerprint)
         else:
-            good = await verify_password(password, None if credential is None else credential.fingerprint)
+            good = await gate.passwords.verify(password, None if credential is None else credential.fingerprint)
         attempt.good = good
     if not good or credential is None:
         return None

@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from hub.audit.changes import differences
+from hub.audit.log import Recorder
 from hub.audit.models import Event
-from hub.security import passwords, queries
+from hub.security import queries
 from hub.security.changes import Kind
 from hub.security.credentials import new_id
+from hub.security.delegation import Supervision
 from hub.security.ends import end_of_user
 from hub.security.models import (
     AdminError,
@@ -23,16 +25,29 @@ from hub.security.models import (
     check_name,
     is_tenant_name,
 )
+from hub.security.passwords import PasswordHashes
 from hub.security.store_keys import KeysStore
 from hub.security.store_roles import RolesStore
 from hub.security.user_details import NO_DETAILS, Details
-from hub.storage.transactions import Transaction, marks
+from hub.storage.transactions import Transaction, Transactions, marks
 
 
 class Store(RolesStore, KeysStore):
     """The administrator's view of the database."""
 
-    __slots__ = ()
+    __slots__ = ("_passwords",)
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        now_ms: Callable[[], int],
+        audit: Recorder,
+        passwords: PasswordHashes,
+        supervision: Supervision | None = None,
+    ) -> None:
+        """``passwords`` makes the hashes of users' passwords; the others: see :class:`hub.security.store_base.StoreBase`."""
+        super().__init__(transactions, now_ms, audit, supervision)
+        self._passwords = passwords
 
     # -- tenants ----------------------------------------------------------------------------------------------------
 
@@ -109,7 +124,7 @@ class Store(RolesStore, KeysStore):
         check_name("user", name)
         queries.check_password(password)
         details.check()
-        hashed = await passwords.hash_password(password)
+        hashed = await self._passwords.hash(password)
         wanted = list(roles)
 
         def add(tx: Transaction) -> User:
@@ -171,7 +186,7 @@ class Store(RolesStore, KeysStore):
         hashed = None
         if password is not None:
             queries.check_password(password)
-            hashed = await passwords.hash_password(password)
+            hashed = await self._passwords.hash(password)
         wanted = None if roles is None else list(roles)
 
         def change(tx: Transaction) -> User:

@@ -34,9 +34,17 @@ def free_port() -> int:
         return port
 
 
+_of_all: dict[str, str] = {}
+
+
+def set_for_all(settings: Mapping[str, str]) -> None:
+    """Have each :func:`clean_environment` begin with these settings from now on: a test run has some, a benchmark has none."""
+    _of_all.update(settings)
+
+
 def clean_environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
-    """This process's environment without a developer's own ``HUB_*`` settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("HUB_")} | dict(extra)
+    """This process's environment without a developer's own ``HUB_*`` settings, and with those of :func:`set_for_all`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("HUB_")} | _of_all | dict(extra)
 
 
 _warm: Warm | None = None

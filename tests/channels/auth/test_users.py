@@ -13,6 +13,7 @@ from hub.security.directory import Gone
 from hub.security.oauth.ports import Asker
 from hub.security.tickets import Opened, credential_version
 from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, query_of, submit
+from tests.support.hashes import cost_of
 
 USERINFO = ["/auth/v3/userinfo", "/auth/v3/openid/userinfo", "/auth/v3/jwt-userinfo"]
 
@@ -283,6 +284,8 @@ async def test_another_password_ends_all_but_the_callers_family(server: Server, 
     answer = await change(server, token, oldPassword="correct horse", newPassword="battery staple", **more)
     assert (answer.status_code, answer.json()) == (200, {"status": {"code": 0}})
     await server.service.gate.refresh()
+    ((stored,),) = await server.access.transactions.read(lambda tx: tx.rows("SELECT password_hash FROM users WHERE tenant = 'acme'"))
+    assert cost_of(stored) == cost_of(server.service.gate.passwords.nobody)
     assert (await server.get(USERINFO[0], tokens["access_token"])).status_code == (200 if name is None else 401)
     assert (await server.get(USERINFO[0], other["access_token"])).status_code == 401
     async with server.browser() as browser:

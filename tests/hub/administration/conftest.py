@@ -28,12 +28,12 @@ from hub.security.credentials import hash_secret
 from hub.security.lookup import DatabaseLookup
 from hub.security.roles import calls, parse_grant
 from hub.storage.database import Database
-from tests.hub.security.conftest import Access, clock, make_access, quick_hashes
+from tests.hub.security.conftest import Access, clock, make_access
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
 from tests.support.access import ACCESS
 from tests.world import ManualClock
 
-__all__ = ["clock", "database", "empty_url", "light_database", "postgres", "quick_hashes", "sqlite"]
+__all__ = ["clock", "database", "empty_url", "light_database", "postgres", "sqlite"]
 
 SCOPES = {"people": Scope("administer users", (calls("/users/read", "/users/admin", "/keys/admin", "/statistics/read"),))}
 

@@ -8,6 +8,7 @@ import pytest
 
 from hub.storage.database import Database
 from tests.hub.administration.conftest import CALLS, Office, make_office
+from tests.support.hashes import cost_of
 from tests.world import ManualClock
 
 USER = {"name": "ana", "password": "correct horse", "roles": ["supervisor"]}
@@ -30,6 +31,13 @@ async def test_a_user_from_beginning_to_end(office_both: Office) -> None:
     assert not await office_both.knows(token)
     await call(admin, "DELETE", "/users/ana")
     assert await call(admin, "GET", "/users") == {"users": []}
+
+
+async def test_a_password_is_hashed_as_the_gate_checks_it(office: Office) -> None:
+    await office.done(await office.access.token("boss", "admin"), "POST", "/users", USER)
+    ((stored,),) = await office.access.transactions.read(lambda tx: tx.rows("SELECT password_hash FROM users"))
+    assert cost_of(stored) == cost_of(office.access.gate.passwords.nobody)
+    assert await office.access.gate.passwords.verify(USER["password"], stored)
 
 
 async def test_a_key_a_token_and_a_role_from_beginning_to_end(office_both: Office) -> None:

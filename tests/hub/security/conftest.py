@@ -5,8 +5,6 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 from hub.audit.log import AuditLog, Recorder
 from hub.audit.settings import AuditSettings
@@ -17,13 +15,13 @@ from hub.http.application import create_app
 from hub.http.permits import requires
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.security import passwords
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.ends import Ends
 from hub.security.gate import Failure, Gate
 from hub.security.lookup import DatabaseLookup
+from hub.security.passwords import PasswordHashes
 from hub.security.routes import create_router as security_router
 from hub.security.sign_out import SignOut
 from hub.security.store import Store
@@ -31,26 +29,12 @@ from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
 from tests.support.access import ACCESS
+from tests.support.hashes import QUICK
 from tests.world import ManualClock
 
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
 
 SECRET = b"a secret of the tests"
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are hashed with little memory, except where their hashes are tested: a real one takes 0.1 s of CPU and 64 MiB, as it
-    should. So is the password of nobody, which is checked when the user is not known.
-    """
-    if "real_hashes" not in request.fixturenames:
-        monkeypatch.setattr(passwords, "_hasher", PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),)))
-        monkeypatch.setattr(passwords, "NOBODY", passwords.NOBODY.replace("m=65536,t=3", "m=64,t=1"))
-
-
-@pytest.fixture
-def real_hashes() -> None:
-    """Passwords are hashed as in production."""
 
 
 @pytest.fixture
@@ -80,13 +64,14 @@ class Access:
         return (await self.store.add_key(tenant, name, [role]))[1]
 
 
-async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
+async def make_access(transactions: Transactions, clock: ManualClock, passwords: PasswordHashes = QUICK) -> Access:
     audit = AuditLog(SECRET, clock.wall_ms, Shares(clock, AuditSettings()))
-    store = Store(transactions, clock.wall_ms, Recorder(audit))
+    store = Store(transactions, clock.wall_ms, Recorder(audit), passwords)
 
     def make_gate(*, demo: bool = False, max_cached: int = 10_000, **options: Any) -> Gate:
         directory = Directory(DatabaseLookup(transactions, ACCESS.roles), clock, DemoLookup() if demo else None, max_cached=max_cached)
-        return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), operations=ACCESS.operations, **options)
+        signer = CookieSigner(SECRET, clock, lifetime_s=3600)
+        return Gate(directory, clock, signer, operations=ACCESS.operations, passwords=passwords, **options)
 
     await store.add_tenant("acme")
     await store.add_tenant("rival")

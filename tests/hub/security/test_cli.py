@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ from channels.families import FAMILIES
 from hub.objects.instances import instance_id
 from hub.security import cli, cli_database
 from hub.security.models import AdminError
+from tests.support.hashes import LEAST
 
 Hub = Callable[..., Result]
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """Runs a command in a folder of its own, without any HUB_ variables."""
+    """Runs a command in a folder of its own, without any HUB_ variables but those that make hashes of passwords cheap."""
     monkeypatch.chdir(tmp_path)
+    for name, value in LEAST.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
     runner = CliRunner()
 
@@ -62,6 +67,23 @@ def test_a_user_from_beginning_to_end(hub: Hub) -> None:
     assert [user["name"] for user in as_json(hub("user", "list", "--tenant", "acme", "--json"))] == ["ana"]
     assert as_json(hub("user", "show", "ana", "--json"))["tenant"] == "acme"
     assert as_json(hub("user", "remove", "ana", "--json")) == {"removed": "user ana"}
+
+
+def test_a_password_is_hashed_at_the_cost_of_the_settings(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stored() -> str:
+        with closing(sqlite3.connect(tmp_path / "hub-data" / "hub.db")) as database:
+            return str(database.execute("SELECT password_hash FROM users").fetchone()[0])
+
+    hub("tenant", "add", "acme")
+    assert hub("user", "add", "ana", "-r", "admin", "--password", "long enough").exit_code == 0
+    assert stored().startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    monkeypatch.setenv("HUB_PASSWORD_HASHES__ROUNDS", "3")
+    assert hub("user", "change", "ana", "--password", "another one").exit_code == 0
+    assert stored().startswith("$argon2id$v=19$m=19456,t=3,p=1$")
+    monkeypatch.setenv("HUB_PASSWORD_HASHES__ROUNDS", "1")
+    refused = hub("user", "change", "ana", "--password", "a third one")
+    assert refused.exit_code == 2
+    assert "password_hashes.rounds: expected greater than or equal to 2, got '1'" in " ".join(refused.output.split())
 
 
 def test_a_key_from_beginning_to_end(hub: Hub) -> None:

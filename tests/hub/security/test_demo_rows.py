@@ -9,6 +9,7 @@ from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.demo_rows import keep_demo_rows
 from hub.security.models import AdminError
 from tests.hub.security.conftest import Access
+from tests.support.hashes import QUICK
 
 
 async def names(access: Access) -> tuple[list[str], list[str]]:
@@ -20,18 +21,18 @@ async def test_they_come_once_and_go(access_both: Access) -> None:
     access = access_both
     await access.store.add_tenant("demo")
     for _ in range(2):
-        await keep_demo_rows(access.transactions, access.clock.wall_ms, wanted=True)
+        await keep_demo_rows(access.transactions, access.clock.wall_ms, QUICK, wanted=True)
         assert await names(access) == (["demo-app"], ["demo"])
     for _ in range(2):
-        await keep_demo_rows(access.transactions, access.clock.wall_ms, wanted=False)
+        await keep_demo_rows(access.transactions, access.clock.wall_ms, QUICK, wanted=False)
         assert await names(access) == ([], [])
 
 
 async def test_a_user_of_that_name_whom_an_administrator_added_stays(access: Access) -> None:
     await access.store.add_tenant("demo")
     await access.store.add_user("demo", "demo", "correct horse", ["viewer"])
-    await keep_demo_rows(access.transactions, access.clock.wall_ms, wanted=True)
-    await keep_demo_rows(access.transactions, access.clock.wall_ms, wanted=False)
+    await keep_demo_rows(access.transactions, access.clock.wall_ms, QUICK, wanted=True)
+    await keep_demo_rows(access.transactions, access.clock.wall_ms, QUICK, wanted=False)
     assert await names(access) == ([], ["demo"])
 
 

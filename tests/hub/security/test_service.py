@@ -12,10 +12,12 @@ from hub.ops.settings import Settings
 from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.gate import Failure
 from hub.security.service import Security
+from hub.security.settings import PasswordHashSettings
 from hub.security.store import Store
 from hub.storage.service import DatabaseService
 from tests.hub.security.conftest import bearer, scope
 from tests.support.access import ACCESS
+from tests.support.hashes import QUICK
 from tests.world import ManualClock
 
 
@@ -70,6 +72,17 @@ async def test_a_given_secret_signs_and_none_is_kept(tmp_path: Path, clock: Manu
         assert not (tmp_path / "secret").exists()
 
 
+async def test_passwords_are_hashed_at_the_cost_of_the_settings(tmp_path: Path, clock: ManualClock) -> None:
+    settings = Settings(data_dir=tmp_path, demo=True, password_hashes=PasswordHashSettings(memory_kib=19_456, rounds=2))
+    async with running(settings, clock) as security:
+        await security.store.add_user("demo", "ana", "long enough", ["admin"])
+        rows = await security.store._transactions.read(lambda tx: tx.rows("SELECT name, password_hash FROM users ORDER BY name"))
+        assert [name for name, _ in rows] == ["ana", "demo"]
+        for stored in (*(stored for _, stored in rows), security.gate.passwords.nobody):
+            assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert await security.gate.passwords.verify("long enough", rows[0][1])
+
+
 async def test_pages_of_the_public_url_and_allowed_origins_may_use_cookies(tmp_path: Path, clock: ManualClock) -> None:
     settings = Settings(data_dir=tmp_path, public_url="https://Hub.example.com/cx/", allowed_origins=("https://desk.example.com",))
     async with running(settings, clock) as security:
@@ -81,7 +94,7 @@ async def test_the_setting_bounds_the_origins_of_clients(tmp_path: Path, clock: 
     storage = DatabaseService(settings.database)
     await storage.start()
     recorder = Recorder(AuditLog(b"secret", clock.wall_ms))
-    store = Store(storage.transactions, clock.wall_ms, recorder)
+    store = Store(storage.transactions, clock.wall_ms, recorder, QUICK)
     clients = ClientsStore(storage.transactions, clock.wall_ms, recorder)
     for tenant, number in (("rival", 4), ("acme", 1)):
         await store.add_tenant(tenant)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
 from hub.audit.sign_ins import SignInLog
 from hub.core.limits import Limits
-from hub.security import passwords
+from hub.security.passwords import hashes_of
+from hub.security.settings import PasswordHashSettings
 from hub.security.sign_in import TooManyTriesError, sign_in
-from tests.hub.security.conftest import Access
+from hub.storage.database import Database
+from tests.hub.security.conftest import Access, make_access
+from tests.hub.storage.backends import running
+from tests.support.hashes import cost_of
+from tests.world import ManualClock
 
 TRIES = {
     "all right": ("acme", "ana", "long enough"),
@@ -28,22 +34,30 @@ def log_of(access: Access) -> SignInLog:
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+async def real_access(light_database: Database, clock: ManualClock) -> AsyncIterator[Access]:
+    """Passwords are hashed as by default."""
+    async with running(light_database) as transactions:
+        yield await make_access(transactions, clock, hashes_of(PasswordHashSettings()))
+
+
+@pytest.fixture
+def hashed(real_access: Access, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """The passwords that argon2 was given, and the parameters of the hashes that it was given them with."""
     seen: Counter[str] = Counter()
-    verify = passwords._hasher.verify
+    hasher = real_access.gate.passwords._hasher
+    verify = hasher.verify
 
     def counted(password: bytes, stored: str) -> bool:
         seen["checks"] += 1
-        seen[stored.rpartition("$")[0].rpartition("$")[0]] += 1
+        seen[cost_of(stored)] += 1
         return verify(password, stored)
 
-    monkeypatch.setattr(passwords._hasher, "verify", counted)
+    monkeypatch.setattr(hasher, "verify", counted)
     return seen
 
 
-@pytest.mark.usefixtures("real_hashes")
-async def test_every_try_is_one_check_of_the_same_cost(access: Access, hashed: Counter[str]) -> None:
+async def test_every_try_is_one_check_of_the_same_cost(real_access: Access, hashed: Counter[str]) -> None:
+    access = real_access
     await access.store.add_user("acme", "ana", "long enough", ["dashboard"])
     found = {}
     for number, (what, (tenant, user, password)) in enumerate(TRIES.items()):

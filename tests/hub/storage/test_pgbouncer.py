@@ -16,6 +16,7 @@ from hub.storage.migrations import migrate
 from hub.storage.transactions import Transaction, Transactions
 from tests.conftest import HubFactory
 from tests.hub.storage.backends import Postgres, opened, running, running_at
+from tests.support.hashes import QUICK
 from tests.support.hub_process import clean_environment, run_hub
 from tests.support.pgbouncer import PgBouncer, why_no_pgbouncer
 
@@ -62,13 +63,13 @@ async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres
         async with opened(url) as database:
             await migrate(database)
             async with running(database) as transactions:
-                store = Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)))
+                store = Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)), QUICK)
                 for turn in range(10):
                     await store.add_tenant(f"{name}-{turn}")
 
     await asyncio.gather(*(start(name) for name in ("a", "b")))
     async with running_at(url) as transactions:
-        assert len(await Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1))).tenants()) == 20
+        assert len(await Store(transactions, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)), QUICK).tenants()) == 20
 
 
 async def test_a_hub_behind_a_pooler(postgres: Postgres, pooler: PgBouncer, hub_process: HubFactory) -> None:

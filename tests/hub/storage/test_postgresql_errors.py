@@ -15,6 +15,7 @@ from hub.storage.database import Database
 from hub.storage.postgresql_errors import of_no_use
 from hub.storage.transactions import StorageError, Transactions
 from tests.hub.storage.backends import Postgres, opened
+from tests.support.hashes import QUICK
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def test_a_writer_that_may_only_read_gets_another_connection(store: Transa
 
 
 async def test_the_security_layer_that_may_only_read_gets_another_connection(store: Transactions) -> None:
-    security = Store(store, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)))
+    security = Store(store, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)), QUICK)
     await store.write(lambda tx: tx.run("SET SESSION default_transaction_read_only = on"))
     with pytest.raises(StorageError, match="read-only transaction"):
         await security.add_tenant("acme")
@@ -66,7 +67,7 @@ async def test_readers_and_writers_whose_connections_the_server_ended(store: Tra
         await store.write(lambda tx: tx.run(RAISE))
     assert await store.write(lambda tx: tx.run(RAISE)) == 1
     assert await store.read(lambda tx: tx.row("SELECT 1")) == (1,)
-    assert [tenant.name for tenant in await Store(store, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1))).tenants()] == ["a"]
+    assert [tenant.name for tenant in await Store(store, lambda: 1, Recorder(AuditLog(b"a secret", lambda: 1)), QUICK).tenants()] == ["a"]
 
 
 @pytest.mark.parametrize(
