@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from starlette.types import Scope
@@ -22,7 +23,9 @@ def fails(scope: Scope, file: Download) -> bool:
     if given is None:
         return False
     try:
-        until_s = parsedate_to_datetime(given).timestamp()
+        until = parsedate_to_datetime(given)
+        # a date without a zone is one of UTC (section 5.6.7 of RFC 9110), and not of where the hub happens to run
+        until_s = (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return False
     return file.modified_ms // 1000 > until_s

@@ -62,7 +62,7 @@ _CORS: Final[Headers] = [
 _PREFLIGHT: Final[Headers] = [
     *_CORS,
     (b"access-control-allow-methods", b"GET, HEAD, PUT"),
-    (b"access-control-allow-headers", b"Content-Type, Range, If-Range, If-None-Match, X-Requested-With"),
+    (b"access-control-allow-headers", b"Content-Type, Range, If-Range, If-Match, If-None-Match, If-Unmodified-Since, X-Requested-With"),
     MAX_AGE,
 ]
 _SAFE: Final[Headers] = [
@@ -311,7 +311,8 @@ class LinkEndpoint:
             await answer.start(status, length, headers)
             await answer.piece(b"", more=False)
             return
-        speed = Speed(lambda: self._shares.min_bytes_per_s(link.tenant), self._settings.idle_s)
+        address = address_of(scope)
+        speed = Speed(lambda: self._shares.min_bytes_per_s(link, address), self._settings.idle_s)
         await self._send(answer, file, span, status, length, headers, speed)
 
     async def _send(
@@ -476,7 +477,7 @@ def _check_upload(scope: Scope, link: FileLink) -> int:
         raise _Refused(400, "IncompleteBody", f"Content-Length: expected {expected}, as the link says, got {got}", [_CLOSE])
     if header(scope, b"content-encoding") not in (None, "identity"):
         raise _Refused(400, "InvalidRequest", "Content-Encoding: expected none", [_CLOSE])
-    for name in ("Content-Range", "If-Match", "If-None-Match"):
+    for name in ("Content-Range", "If-Match", "If-None-Match", "If-Unmodified-Since"):
         if header(scope, name.lower().encode()) is not None:
             raise _Refused(501, "NotImplemented", f"{name}: expected none: an upload is a whole file, without conditions", [_CLOSE])
     got_type = header(scope, b"content-type") or ""

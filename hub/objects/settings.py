@@ -96,7 +96,7 @@ class ObjectsSettings(BaseModel):
         default=4096,
         ge=0,
         description="Bytes a second, after `idle_s`, below which an upload is ended, since it keeps others out; a download where more than "
-        "half of the transfers are under way that the tenant, or all, may have.",
+        "half of the transfers are under way that its file, its address, the tenant, or all, may have.",
     )
 
     def longest_upload_s(self, max_bytes: int) -> float:

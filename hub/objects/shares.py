@@ -23,7 +23,7 @@ _OF_ADDRESS: Final = 4
 """Divisor: one address may have half of a tenant's, unless a setting says how many."""
 
 _SCARCE: Final = 2
-"""Divisor: transfers are scarce where more than half of those that may be under way are."""
+"""Divisor: transfers are scarce where more than half of those that may be under way are: of all, or of a share."""
 
 
 class BusyError(Exception):
@@ -63,7 +63,7 @@ class TransferShares:
         Raises:
             BusyError: there is no room for it.
         """
-        target = _Target(link.tenant, link.purpose, link.id, link.method)
+        target = _target(link)
         self._check(target, address)
         self._by_target[target] += 1
         self._by_tenant[link.tenant] += 1
@@ -77,11 +77,18 @@ class TransferShares:
             if address:
                 _less(self._by_address, address)
 
-    def min_bytes_per_s(self, tenant: str) -> int:
-        """How fast a download of a tenant has to be: any speed will do while there are enough transfers for others."""
-        most = self._settings.max_transfers
-        scarce = self._by_tenant[tenant] > _tenants(most) // _SCARCE or self.total > most // _SCARCE
-        return self._settings.min_bytes_per_s if scarce else 0
+    def min_bytes_per_s(self, link: FileLink, address: str) -> int:
+        """How fast a download has to be: any speed will do while there are enough transfers for others, of all, of the tenant, of the file
+        and of the address.
+        """
+        settings = self._settings
+        scarce = (
+            self.total > settings.max_transfers // _SCARCE
+            or self._by_tenant[link.tenant] > _tenants(settings.max_transfers) // _SCARCE
+            or self._by_target[_target(link)] > settings.max_downloads_per_file // _SCARCE
+            or self._by_address[address] > _addresses(settings) // _SCARCE
+        )
+        return settings.min_bytes_per_s if scarce else 0
 
     def _check(self, target: _Target, address: str) -> None:
         settings = self._settings
@@ -89,8 +96,7 @@ class TransferShares:
         if self._by_target[target] >= getattr(settings, name):
             self._counters.refused_link += 1
             raise BusyError(f"too many requests for this file are under way (objects.{name}): try again")
-        of_address = settings.max_transfers_per_address or max(1, settings.max_transfers // _OF_ADDRESS)
-        if self._by_address[address] >= of_address:
+        if self._by_address[address] >= _addresses(settings):
             self._counters.refused_address += 1
             raise BusyError("too many files of this address are on their way (objects.max_transfers_per_address): try again")
         if self.total >= settings.max_transfers or self._by_tenant[target.tenant] >= _tenants(settings.max_transfers):
@@ -98,8 +104,16 @@ class TransferShares:
             raise BusyError("too many files are on their way: try again")
 
 
+def _target(link: FileLink) -> _Target:
+    return _Target(link.tenant, link.purpose, link.id, link.method)
+
+
 def _tenants(most: int) -> int:
     return max(1, most // _OF_TENANT)
+
+
+def _addresses(settings: ObjectsSettings) -> int:
+    return settings.max_transfers_per_address or max(1, settings.max_transfers // _OF_ADDRESS)
 
 
 def _less(counts: Counter[K], key: K) -> None:

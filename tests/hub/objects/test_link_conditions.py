@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from email.utils import formatdate
 
 import pytest
 
+from hub.objects.conditions import fails
 from hub.objects.links import Disposition
+from hub.objects.transfer import Download
 from tests.hub.objects.test_link_endpoint import CONTENT, NOW, World, code, settings, world
 
 __all__ = ["settings", "world"]
@@ -91,8 +94,29 @@ async def test_another_version_than_the_one_that_is_asked_for_is_refused(world: 
         assert answer.status_code == status, headers
 
 
-@pytest.mark.parametrize("name", ["Content-Range", "If-None-Match", "If-Match"])
+@pytest.mark.parametrize("name", ["Content-Range", "If-None-Match", "If-Match", "If-Unmodified-Since"])
 async def test_an_upload_is_a_whole_file_without_conditions(world: World, name: str) -> None:
     answer = await world.put(world.upload(), **{name: "*"})
     assert (code(answer), name in answer.text) == ((501, "NotImplemented"), True)
     assert await world.keys() == []
+
+
+@pytest.mark.parametrize("text", ["Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 -0000"])
+def test_a_date_without_a_zone_is_of_utc_wherever_the_hub_runs(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_ms = 784_111_777_000
+    try:
+        for zone in ("Asia/Tokyo", "America/New_York"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            scope = {"type": "http", "headers": [(b"if-unmodified-since", text.encode())]}
+            changed = [fails(scope, Download("k", 1, "e", "n", "text/plain", at_ms + more)) for more in (0, 1000)]
+            assert changed == [False, True], zone
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+async def test_pages_may_send_all_conditions_that_are_looked_at(world: World) -> None:
+    asked = await world.client.options(world.download(), headers={"Origin": "https://desk.example", "Access-Control-Request-Method": "GET"})
+    allowed = {each.strip().lower() for each in asked.headers["access-control-allow-headers"].split(",")}
+    assert {"range", "if-range", "if-match", "if-none-match", "if-unmodified-since"} <= allowed

@@ -74,15 +74,33 @@ def test_an_address_that_is_not_known_has_no_bound_of_its_own() -> None:
         held.enter_context(made.one(upload("x", "other"), ""))
 
 
+def least(made: TransferShares, tenant: str = "demo", identifier: str = "z", address: str = "z") -> int:
+    return made.min_bytes_per_s(FileLink(tenant, identifier, Purpose.FILE, 1, disposition=Disposition.INLINE), address)
+
+
 def test_a_download_may_be_slow_while_there_are_enough_for_others() -> None:
     made, _ = shares(max_transfers=8, min_bytes_per_s=1000)
     with ExitStack() as held:
         for number in range(2):
             held.enter_context(made.one(upload(str(number)), str(number)))
-        assert made.min_bytes_per_s("demo") == 0, "half of what a tenant may have"
+        assert least(made) == 0, "half of what a tenant may have"
         held.enter_context(made.one(upload("x"), "x"))
-        assert (made.min_bytes_per_s("demo"), made.min_bytes_per_s("other")) == (1000, 0)
+        assert (least(made), least(made, "other")) == (1000, 0)
         for number in range(2):
             held.enter_context(made.one(upload(str(number), "other"), "y"))
-        assert made.min_bytes_per_s("third") == 1000, "more than half of all"
-    assert made.min_bytes_per_s("demo") == 0
+        assert least(made, "third") == 1000, "more than half of all"
+    assert least(made) == 0
+
+
+def test_a_slow_client_takes_neither_a_file_nor_an_address_from_others() -> None:
+    made, _ = shares(max_downloads_per_file=4, max_transfers_per_address=6, min_bytes_per_s=1000)
+    with ExitStack() as held:
+        for number in range(2):
+            held.enter_context(made.one(download("a"), "here"))
+        assert least(made, identifier="a", address="here") == 0, "half of the downloads of the file"
+        held.enter_context(made.one(download("a"), "here"))
+        assert least(made, identifier="a", address="there") == 1000, "more than half of those of the file"
+        assert least(made, identifier="b", address="here") == 0, "half of those of the address"
+        held.enter_context(made.one(download("b"), "here"))
+        assert least(made, identifier="b", address="here") == 1000, "more than half of those of the address"
+        assert least(made, identifier="b", address="there") == 0
