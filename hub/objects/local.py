@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -42,15 +43,22 @@ _HIDDEN: Final = ".hidden"
 ABANDONED_S: Final = 86_400
 """Seconds after which an unfinished file is removed: no upload lasts that long."""
 
+_WALKS: Final = 4
+"""Listings whose next page is waited for, at most: each family has one sweep."""
+_WALK_KEPT_S: Final = 60.0
+"""Seconds for which the next page of a listing is waited for. A listing tells what was in a folder when its first page came to it."""
+
 
 class LocalStore:
     """A store in a folder of this machine."""
 
-    __slots__ = ("_folder", "_parts")
+    __slots__ = ("_folder", "_parts", "_walks")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._parts = folder / _PARTS
+        self._walks: dict[tuple[str, str], tuple[float, Iterator[tuple[str, Path]]]] = {}
+        """Listings that go on, by folder and last key: a folder is read and sorted once, and not with each page."""
 
     async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False) -> Stored:
         """See :meth:`hub.objects.store.ObjectStore.put`."""
@@ -113,17 +121,18 @@ class LocalStore:
     async def objects(self, prefix: str, after: str = "", limit: int = 1000) -> Sequence[ObjectInfo]:
         """See :meth:`hub.objects.store.ObjectStore.objects`."""
         folder = check_folder(prefix)
-        begin = after.encode()
 
         def walk() -> list[ObjectInfo]:
             found: list[ObjectInfo] = []
+            walking = self._go_on(folder, after)
             with _told(prefix):
-                for key, path in self._walk(folder, begin):
+                for key, path in walking:
                     try:
                         found.append(_info(path, key))
                     except FileNotFoundError:
                         continue  # deleted meanwhile
                     if len(found) >= limit:
+                        self._keep_walk(folder, found[-1].key, walking)
                         break
             return found
 
@@ -136,7 +145,9 @@ class LocalStore:
         def walk() -> list[str]:
             with _told(prefix):
                 names = [key for key, is_folder in _entries(self._place(folder), folder) if is_folder]
-            return [f"{name}/" for name in sorted(names, key=str.encode) if any(True for _ in self._walk(name, b""))][:limit]
+                names.sort(key=str.encode)
+                # each that is returned is opened, and no other one
+                return list(islice((f"{name}/" for name in names if _has_objects(self._place(name))), limit))
 
         return await in_thread(walk)
 
@@ -172,6 +183,7 @@ class LocalStore:
         """See :meth:`hub.objects.store.ObjectStore.check`. It also removes files that were begun a day ago and never finished."""
 
         def attempt() -> str | None:
+            self._drop_walks(time.monotonic())
             try:
                 part, file = self._begin()
                 try:
@@ -261,6 +273,26 @@ class LocalStore:
                 return
             folder = folder.parent
 
+    def _go_on(self, folder: str, after: str) -> Iterator[tuple[str, Path]]:
+        """The objects below a folder after one: those that are left of a listing that came to it, or else those of a new one."""
+        since, walking = self._walks.pop((folder, after), (0.0, None))
+        if walking is None or time.monotonic() - since > _WALK_KEPT_S:
+            return self._walk(folder, after.encode())
+        return walking
+
+    def _keep_walk(self, folder: str, last: str, walking: Iterator[tuple[str, Path]]) -> None:
+        now = time.monotonic()
+        self._drop_walks(now)
+        while len(self._walks) >= _WALKS:
+            self._walks.pop(next(iter(self._walks)), None)
+        self._walks[folder, last] = now, walking
+
+    def _drop_walks(self, now: float) -> None:
+        """Forget listings that nobody went on with."""
+        for at, (since, _) in list(self._walks.items()):
+            if now - since > _WALK_KEPT_S:
+                self._walks.pop(at, None)
+
     def _walk(self, folder: str, after: bytes) -> Iterator[tuple[str, Path]]:
         """Objects below a folder with their paths, sorted by their keys. Folders that lie before ``after`` are not opened."""
         entries = _entries(self._place(folder), folder)
@@ -301,6 +333,20 @@ def _entries(place: Path, folder: str) -> list[tuple[str, bool]]:
             return [(f"{folder}/{each.name}" if folder else each.name, each.is_dir(follow_symlinks=False)) for each in found]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _has_objects(place: Path) -> bool:
+    """Whether there is a file in a folder or below it."""
+    inner: list[str] = []
+    try:
+        with os.scandir(place) as found:
+            for each in found:
+                if not each.is_dir(follow_symlinks=False):
+                    return True
+                inner.append(each.name)
+    except FileNotFoundError:  # removed meanwhile, since its last object was
+        return False
+    return any(_has_objects(place / name) for name in inner)
 
 
 async def _opened(begin: Callable[[], T], undo: Callable[[T], None]) -> T:

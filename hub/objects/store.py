@@ -185,7 +185,8 @@ class ObjectStore(Protocol):
         ...
 
     async def objects(self, prefix: str, after: str = "", limit: int = 1000) -> Sequence[ObjectInfo]:
-        """The objects below a folder and its folders, sorted by the UTF-8 bytes of their keys.
+        """The objects below a folder and its folders, sorted by the UTF-8 bytes of their keys. Whoever asks for page after page may miss
+        objects that came after the first one.
 
         Args:
             prefix: the folder, with a slash at its end; empty: all objects.

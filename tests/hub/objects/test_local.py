@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,3 +192,60 @@ async def test_what_a_cancelled_caller_had_opened_is_closed(tmp_path: Path, monk
             await asyncio.sleep(0.01)
     monkeypatch.undo()
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a"]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the folders that are read."""
+    names: list[str] = []
+    real = os.scandir
+
+    def scan(place: Path) -> Any:
+        names.append(Path(place).name)
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    return names
+
+
+async def test_a_folder_is_read_once_for_all_pages_of_a_listing(store: LocalStore, opened: list[str]) -> None:
+    named = [f"a/{number:02}/x" for number in range(12)]
+    for key in named:
+        await put(store, key)
+    found: list[str] = []
+    while page := await keys(store, "a/", found[-1] if found else "", 2):
+        found += page
+    assert found == named
+    assert opened.count("a") == 1
+    assert len(opened) == 1 + len(named)
+
+
+async def test_listings_go_on_beside_each_other_and_deletes_between_pages_are_seen(store: LocalStore) -> None:
+    for folder in "abcdef":
+        for number in range(4):
+            await put(store, f"{folder}/{number}/x")
+    after = {folder: (await keys(store, f"{folder}/", "", 1))[-1] for folder in "abcdef"}  # more than are kept
+    await store.delete(["a/2/x", "f/2/x"])
+    for folder in "abcdef":
+        expected = [f"{folder}/{number}/x" for number in (1, 2, 3) if (folder, number) not in {("a", 2), ("f", 2)}]
+        assert await keys(store, f"{folder}/", after[folder], 10) == expected
+
+
+async def test_a_listing_that_nobody_went_on_with_begins_anew(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a/1", "a/3"):
+        await put(store, key)
+    assert await keys(store, "a/", "", 1) == ["a/1"]
+    await put(store, "a/2")
+    assert await keys(store, "a/", "a/1", 1) == ["a/3"], "the page that came to the folder has read it"
+    assert await keys(store, "a/", "", 1) == ["a/1"]
+    late = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: late)
+    await put(store, "a/15")
+    assert await keys(store, "a/", "a/1", 1) == ["a/15"]
+
+
+async def test_no_more_folders_are_opened_than_are_wanted(store: LocalStore, opened: list[str]) -> None:
+    for number in range(12):
+        await put(store, f"a/{number:02}/x/y")
+    assert await store.folders("a/", 2) == ["a/00/", "a/01/"]
+    assert opened == ["a", "00", "x", "01", "x"]

@@ -95,7 +95,7 @@ def test_a_download_may_be_slow_while_there_are_enough_for_others() -> None:
 def test_a_slow_client_takes_neither_a_file_nor_an_address_from_others() -> None:
     made, _ = shares(max_downloads_per_file=4, max_transfers_per_address=6, min_bytes_per_s=1000)
     with ExitStack() as held:
-        for number in range(2):
+        for _ in range(2):
             held.enter_context(made.one(download("a"), "here"))
         assert least(made, identifier="a", address="here") == 0, "half of the downloads of the file"
         held.enter_context(made.one(download("a"), "here"))
