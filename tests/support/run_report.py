@@ -8,7 +8,6 @@ every thread and exits: xdist then names the test and goes on with another worke
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import os
@@ -20,6 +19,7 @@ from typing import Any, Final
 import fastapi.dependencies.models
 import pytest
 
+from tests.support.allocator import share_arena, start_as_usual, start_with_one_arena, trim
 from tests.support.time_limit import time_limit
 
 SLOWEST: Final = 20
@@ -108,9 +108,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Print where there is a terminal: in the one process, or in xdist's controller."""
-    if not hasattr(config, "workerinput"):
+    """Print where there is a terminal: in the one process, or in xdist's controller. Threads share an arena where tests run."""
+    if hasattr(config, "workerinput"):
+        start_as_usual()
+    else:
         config.pluginmanager.register(RunReport(int(config.getini("max_memory_mb"))))
+        if config.getoption("numprocesses", None):
+            start_with_one_arena()
+    share_arena()
     # standard error as it is now: while tests run it is captured
     config.stash[_stderr] = os.dup(2)
 
@@ -142,9 +147,6 @@ def pytest_collection_finish() -> None:
 
 _FASTAPI_CACHES: Final = tuple(value for value in vars(fastapi.dependencies.models).values() if hasattr(value, "cache_clear"))
 
-_TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""Of glibc; other C libraries have none."""
-
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
@@ -153,7 +155,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     FastAPI keeps what it found out of the last 4,096 functions that answer requests, and each of these holds its application: 66 hubs of
     a megabyte each. A worker of xdist keeps the report of each test, with what the test logged, for a summary that only the controller
     prints. The collector would come when there are many objects, and not when few of them hold bodies of 16 MiB. What the C library has
-    free between what is still in use, after large bodies and by threads, goes back to the system: some 30 MiB.
+    free goes back to the system.
 
     Raises:
         RuntimeError: a test has put what collection made back into garbage collection, which would come too seldom from here on.
@@ -166,8 +168,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if over or _memory_mb("VmRSS") > stash.get(_after_collection, 0) + GROWTH_MB:
             _forget(item.config)
             gc.collect()
-            if _TRIM is not None:
-                _TRIM(0)
+            trim()
             stash[_after_collection] = _memory_mb("VmRSS")
             if not gc.get_freeze_count():
                 gc.freeze()
