@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from bench.machine import median
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Results = Mapping[str, Mapping[str, Any]]
 """The details of each result, by its name."""
@@ -24,6 +23,10 @@ def draw(results: Results, path: Path, caption: str) -> bool:
     rates = _rates(results)
     if not latencies and not rates:
         return False
+    # here alone: every process that imports the benchmarks, each test process too, would pay 0.3 s and 40 MiB for it
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     # texts stay texts, and the same figures give the same file
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9.0}):
         figure = Figure(figsize=(10, 4.2), layout="constrained")

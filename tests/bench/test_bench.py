@@ -12,6 +12,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.peers.servers import STARTS
+from bench.picture import draw
 from bench.scenarios import SCENARIOS, fitted
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +39,6 @@ def test_a_scenario_comes_to_its_end(scenario: str, tmp_path: Path, capfd: pytes
 
 
 def test_the_picture_shows_what_was_measured(tmp_path: Path) -> None:
-    from bench.picture import draw  # matplotlib would take a part of a second of each worker that collects
-
     run = {"p50_ms": 9.0, "p90_ms": 15.0, "p99_ms": 21.0, "p999_ms": 24.0}
     results = {
         "latency": {"runs": [run, run, {**run, "p99_ms": 99.0}]},
@@ -56,8 +55,6 @@ def test_the_picture_shows_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_nothing_measured_is_no_picture(tmp_path: Path) -> None:
-    from bench.picture import draw
-
     assert not draw({"memory": {}}, tmp_path / "none.svg", "")
     assert not (tmp_path / "none.svg").exists()
 
