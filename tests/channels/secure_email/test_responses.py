@@ -280,13 +280,14 @@ async def test_an_operation_id_comes_back_with_what_is_refused(light: Office) ->
         ({"to": "x", "text": "x"}, 400, "data.to"),
         ({"to": ANA, "toName": "", "text": "x"}, 400, "data.toName"),
         ({"to": ANA, "attachments": [attached("a.bat", b"x")]}, 400, "data.attachments[0].filename"),
-        ({"to": ANA, "text": "x" * 2_000_000}, 413, "data.text"),
+        ({"to": ANA, "text": "two megabytes"}, 413, "data.text"),
     ],
 )
 async def test_fields_of_an_outbound_mail_are_refused_in_the_common_envelope(
     light: Office, data: dict[str, Any], code: int, field: str
 ) -> None:
-    response = await light.call("POST", DESK, json={"data": data})
+    content = {**data, "text": "x" * 2_000_000} if data.get("text") == "two megabytes" else data
+    response = await light.call("POST", DESK, json={"data": content})
     assert (response.status_code, response.json()["status"]["code"]) == (code, code)
     assert response.json()["status"]["detail"]["field"] == field
     assert light.mails.counters.refused == 1

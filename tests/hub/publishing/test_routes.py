@@ -320,12 +320,12 @@ async def test_a_message_that_is_refused(shared: World, message: dict[str, Any],
         (b"\xff", 400, "body"),
         (b"[" * 100_000, 400, "body"),
         (b"[" + b",".join([b'{"channel":"/free/a","data":1}'] * 1001) + b"]", 413, "body"),
-        (b'{"channel":"/free/a","data":"' + b"a" * 1_100_000 + b'"}', 413, "body"),
+        (b'{"channel":"/free/a","data":"a megabyte"}', 413, "body"),
         (b'{"channel":"/free/a","data":1e400}', 400, ""),
     ],
 )
 async def test_a_body_that_is_refused(shared: World, body: bytes, status: int, field: str) -> None:
-    answer = await shared.post(body)
+    answer = await shared.post(body.replace(b"a megabyte", b"a" * 1_100_000))
     assert (answer.status_code, answer.json()["status"]["code"]) == (status, status)
     assert (answer.json()["status"]["detail"]["field"] == field) or not field
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +20,7 @@ from hub.transports import file_sending
 from hub.transports.file_sending import ZERO_COPY
 from tests.hub.transports.harness import listening
 
-LARGE = os.urandom(1024 * 1024) * 10
+SIZE = 10 * 1024 * 1024
 """More than the buffers of two sockets take."""
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -28,15 +29,20 @@ LAST = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+def large() -> bytes:
+    """The content of the file: made when it is compared, so that no test process keeps it."""
+    return random.Random(1).randbytes(SIZE // 10) * 10
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[BinaryIO]:
     path = tmp_path / "file"
-    path.write_bytes(LARGE)
+    path.write_bytes(large())
     with path.open("rb") as opened:
         yield opened
 
 
-def answering(file: BinaryIO, length: int = len(LARGE), **message: Any) -> Answer:
+def answering(file: BinaryIO, length: int = SIZE, **message: Any) -> Answer:
     """An application that answers with a file."""
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -80,22 +86,22 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_file_is_a_body(file: BinaryIO) -> None:
     before = descriptors()
-    assert await talk(answering(file), LAST) == [LARGE]
+    assert await talk(answering(file), LAST) == [large()]
     await until(lambda: descriptors() == before)
 
 
 async def test_several_come_in_turn_on_one_connection(file: BinaryIO) -> None:
-    assert await talk(answering(file, offset=0), GET + GET + LAST) == [LARGE] * 3
+    assert await talk(answering(file, offset=0), GET + GET + LAST) == [large()] * 3
 
 
-@pytest.mark.parametrize(("offset", "count"), [(0, 1), (5, 100), (len(LARGE) - 1, 1), (1_000_000, 9_000_000), (7, 0)])
+@pytest.mark.parametrize(("offset", "count"), [(0, 1), (5, 100), (SIZE - 1, 1), (1_000_000, 9_000_000), (7, 0)])
 async def test_a_part_of_a_file(file: BinaryIO, offset: int, count: int) -> None:
-    assert await talk(answering(file, length=count, offset=offset, count=count), LAST) == [LARGE[offset : offset + count]]
+    assert await talk(answering(file, length=count, offset=offset, count=count), LAST) == [large()[offset : offset + count]]
 
 
 async def test_without_an_offset_it_begins_where_the_file_stands(file: BinaryIO) -> None:
     file.seek(10)
-    assert await talk(answering(file, length=len(LARGE) - 10), LAST) == [LARGE[10:]]
+    assert await talk(answering(file, length=SIZE - 10), LAST) == [large()[10:]]
     assert file.tell() == 10
 
 
@@ -104,13 +110,13 @@ async def test_it_stands_between_other_pieces(file: BinaryIO) -> None:
     before, behind = os.urandom(12_000_000), b"behind"
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        size = len(before) + len(LARGE) + len(behind)
+        size = len(before) + SIZE + len(behind)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
         await send({"type": "http.response.body", "body": before, "more_body": True})
         await send({"type": ZERO_COPY, "file": file, "more_body": True})
         await send({"type": "http.response.body", "body": behind})
 
-    assert await talk(app, LAST) == [before + LARGE + behind]
+    assert await talk(app, LAST) == [before + large() + behind]
 
 
 async def test_of_head_only_the_head_is_sent(file: BinaryIO) -> None:
@@ -120,7 +126,7 @@ async def test_of_head_only_the_head_is_sent(file: BinaryIO) -> None:
         answer = await reader.read()
         writer.close()
     assert answer.endswith(b"\r\n\r\n")
-    assert b"content-length: %d\r\n" % len(LARGE) in answer
+    assert b"content-length: %d\r\n" % SIZE in answer
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ async def test_of_head_only_the_head_is_sent(file: BinaryIO) -> None:
     [
         (10, {"offset": 0, "count": 11}, "longer than Content-Length"),
         (10, {"offset": 0, "count": 9}, "shorter than Content-Length"),
-        (10, {"offset": len(LARGE) - 9, "count": 10}, "shorter than Content-Length"),
+        (10, {"offset": SIZE - 9, "count": 10}, "shorter than Content-Length"),
     ],
 )
 async def test_what_does_not_fit_its_length_ends_the_connection(
@@ -245,7 +251,7 @@ async def test_a_slow_client_gets_all_of_it_and_each_read_is_progress(file: Bina
             got += piece
         client.socket.close()
         await until(lambda: app.ended is not None)
-    assert got.partition(b"\r\n\r\n")[2] == LARGE
+    assert got.partition(b"\r\n\r\n")[2] == large()
     assert app.ended == "whole"
 
 
@@ -317,4 +323,4 @@ async def test_an_application_that_is_cancelled_while_a_thread_sends(file: Binar
         client.socket.close()
     await until(lambda: descriptors() == before)
     assert isinstance(app.ended, asyncio.CancelledError)
-    assert kept[0][1].st_size == len(LARGE)
+    assert kept[0][1].st_size == SIZE

@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import string
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,96 +34,97 @@ def twice(name: str, first: Any, second: Any) -> str:
     return f'{{"{name}": {json.dumps(first)}, "{name}": {json.dumps(second)}, {rest}'
 
 
-PUBLIC = key_of("RS256").as_pem(private=False)
-OWN = key_of("RS256", "attacker")
-JWK = OWN.as_dict(private=False)
+def own() -> Any:
+    """The attacker's key."""
+    return key_of("RS256", "attacker")
+
 
 TWO_ALGORITHMS = '{"alg": "none", "alg": "RS256"}'
 
-ATTACKS = {
-    "alg none": (unsigned({"alg": "none", "typ": "at+jwt"}), "algorithm"),
-    "alg none, in other letters": (unsigned({"alg": "nOnE", "typ": "at+jwt"}), "algorithm"),
-    "alg none, no signature": (unsigned({"alg": "none", "typ": "at+jwt"}, signature=""), "malformed"),
-    "alg missing": (unsigned({"typ": "at+jwt"}), "malformed"),
-    "alg a number": (unsigned({"alg": 256, "typ": "at+jwt"}), "malformed"),
-    "HS256 with the public key": (by_secret(PUBLIC), "algorithm"),
-    "HS256 with the public key's JSON": (by_secret(json.dumps(key_of("RS256").as_dict(private=False)).encode()), "algorithm"),
-    "an algorithm that is not allowed": (unsigned({"alg": "RS384", "typ": "at+jwt", "kid": "one"}), "algorithm"),
-    "another key": (sign(claims(), key=OWN), "signature"),
-    "RS256 header over an ES256 key": (sign(claims(), "ES256", alg="RS256", kid="elliptic"), "key"),
-    "ES256 header over an RS256 key": (sign(claims(), "RS256", alg="ES256"), "key"),
-    "PS256 header over an RS256 signature": (sign(claims(), "RS256", alg="PS256"), "signature"),
-    "an unknown key": (sign(claims(), key=OWN, kid="two"), "key"),
-    "a key's name that leads elsewhere": (sign(claims(), key=OWN, kid="../../../../dev/null"), "key"),
-    "a key's name with a command": (sign(claims(), key=OWN, kid="one' OR '1'='1"), "key"),
-    "a key's name that is a list": (sign(claims(), key=OWN, kid=["one"]), "malformed"),  # type: ignore[arg-type]
-    "a key's name that is endless": (sign(claims(), key=OWN, kid="k" * 300), "malformed"),
-    "the key in the header": (sign(claims(), key=OWN, jwk=JWK), "malformed"),
-    "the address of the key in the header": (sign(claims(), key=OWN, jku="https://evil.example/jwks.json"), "malformed"),
-    "a certificate in the header": (sign(claims(), key=OWN, x5c=["MIIB"]), "malformed"),
-    "the address of a certificate": (sign(claims(), key=OWN, x5u="https://evil.example/cert.pem"), "malformed"),
-    "critical extensions": (sign(claims(), crit=["exp"], exp=NOW_S), "malformed"),
-    "critical extensions, none": (sign(claims(), crit=[]), "malformed"),
-    "a payload that is not encoded": (sign(claims(), crit=["b64"], b64=False), "malformed"),
-    "another type": (sign(claims(), typ="gws-user+jwt"), "malformed"),
-    "a type that is a list": (sign(claims(), typ=["JWT"]), "malformed"),
-    "an ID token": (sign(claims(nonce="n-0S6"), typ="JWT"), "malformed"),
-    "an ID token with a token's hash": (sign(claims(at_hash="x"), typ="JWT"), "malformed"),
-    "an ID token as Keycloak marks it": (sign(claims(typ="ID"), typ="JWT"), "malformed"),
-    "a token that needs a proof": (sign(claims(cnf={"jkt": "x"})), "malformed"),
-    "another audience": (sign(claims(aud="billing")), "audience"),
-    "other audiences": (sign(claims(aud=["billing", "account"])), "audience"),
-    "an audience inside a text": (sign(claims(aud=f"x {AUDIENCE} y")), "audience"),
-    "no audience": (sign(claims(aud=None)), "audience"),
-    "an audience that is an object": (sign(claims(aud={AUDIENCE: True})), "audience"),
-    "audiences of many kinds": (sign(claims(aud=[1, None, ["cx-hub"]])), "audience"),
-    "another issuer": (sign(claims(iss="https://evil.example")), "issuer"),
-    "an issuer with a slash more": (sign(claims(iss=f"{ISSUER}/")), "issuer"),
-    "an issuer that is a list": (sign(claims(iss=[ISSUER])), "malformed"),
-    "no issuer": (sign(claims(iss=None)), "malformed"),
-    "expired": (sign(claims(exp=NOW_S)), "expired"),
-    "expired long ago": (sign(claims(exp=0)), "expired"),
-    "no expiry": (sign(claims(exp=None)), "malformed"),
-    "an expiry that is a text": (sign(claims(exp=str(NOW_S + 60))), "malformed"),
-    "an expiry before 1970": (sign(claims(exp=-1)), "malformed"),
-    "an expiry that is true": (sign(claims(exp=True)), "malformed"),
-    "an expiry that is null": (sign(json.dumps({**claims(), "exp": None})), "malformed"),
-    "an expiry of a hundred digits": (sign(claims(exp=10**100)), "malformed"),
-    "an infinite expiry": (sign(json.dumps({**claims(), "exp": float("inf")})), "malformed"),
-    "an expiry of five thousand digits": (sign(json.dumps(claims()).replace(str(NOW_S + 300), "9" * 5000)), "malformed"),
-    "good for a week": (sign(claims(exp=NOW_S + 7 * DAY_S)), "expired"),
-    "from the future": (sign(claims(iat=NOW_S + 120)), "expired"),
-    "not good yet": (sign(claims(nbf=NOW_S + 120)), "expired"),
-    "a time of issue that is a text": (sign(claims(iat="now")), "malformed"),
-    "a subject twice": (sign(twice("sub", "ana", "eve")), "malformed"),
-    "an expiry twice": (sign(twice("exp", NOW_S - 1, NOW_S + 300)), "malformed"),
-    "a name twice, inside": (sign(json.dumps(claims())[:-1] + ', "x": {"a": 1, "a": 2}}'), "malformed"),
-    "an algorithm twice": (f"{part(TWO_ALGORITHMS)}.{part(claims())}.AA", "malformed"),
-    "no subject": (sign(claims(sub=None)), "subject"),
-    "an empty subject": (sign(claims(sub="")), "subject"),
-    "a subject that is a number": (sign(claims(sub=7)), "subject"),
-    "a subject with a line break": (sign(claims(sub="ana\nadmin")), "subject"),
-    "an endless subject": (sign(claims(sub="a" * 200)), "subject"),
-    "a payload that is a list": (sign("[]"), "malformed"),
-    "a payload that is no JSON": (sign("exp=1"), "malformed"),
-    "a payload that is no UTF-8": (f"{part({'alg': 'RS256'})}.{b64(bytes([0xFF, 0xFE]))}.AA", "malformed"),
-    "a payload that is deep": (sign("[" * 5000), "malformed"),
-    "no base64url": (f"{part({'alg': 'RS256'})}.e+/=.AA", "malformed"),
-    "an empty header": (f".{part(claims())}.AA", "malformed"),
-    "a header of a megabyte": (f"{'e' * 2**20}.{part(claims())}.AA", "not looked at"),
-    "a payload of a megabyte": (f"{part({'alg': 'RS256'})}.{'e' * 2**20}.AA", "not looked at"),
-    "a signature of a megabyte": (f"{part({'alg': 'RS256'})}.{part(claims())}.{'e' * 2**20}", "not looked at"),
-    "a long header": (f"{'e' * 3000}.{part(claims())}.AA", "malformed"),
-    "a long signature": (f"{part({'alg': 'RS256', 'kid': 'one'})}.{part(claims())}.{'e' * 3000}", "malformed"),
-    "an encrypted token": (f"{part({'alg': 'RSA-OAEP', 'enc': 'A256GCM'})}.AA.AA.AA.AA", "not looked at"),
+ATTACKS: dict[str, tuple[Callable[[], str], str]] = {
+    "alg none": (lambda: unsigned({"alg": "none", "typ": "at+jwt"}), "algorithm"),
+    "alg none, in other letters": (lambda: unsigned({"alg": "nOnE", "typ": "at+jwt"}), "algorithm"),
+    "alg none, no signature": (lambda: unsigned({"alg": "none", "typ": "at+jwt"}, signature=""), "malformed"),
+    "alg missing": (lambda: unsigned({"typ": "at+jwt"}), "malformed"),
+    "alg a number": (lambda: unsigned({"alg": 256, "typ": "at+jwt"}), "malformed"),
+    "HS256 with the public key": (lambda: by_secret(key_of("RS256").as_pem(private=False)), "algorithm"),
+    "HS256 with the public key's JSON": (lambda: by_secret(json.dumps(key_of("RS256").as_dict(private=False)).encode()), "algorithm"),
+    "an algorithm that is not allowed": (lambda: unsigned({"alg": "RS384", "typ": "at+jwt", "kid": "one"}), "algorithm"),
+    "another key": (lambda: sign(claims(), key=own()), "signature"),
+    "RS256 header over an ES256 key": (lambda: sign(claims(), "ES256", alg="RS256", kid="elliptic"), "key"),
+    "ES256 header over an RS256 key": (lambda: sign(claims(), "RS256", alg="ES256"), "key"),
+    "PS256 header over an RS256 signature": (lambda: sign(claims(), "RS256", alg="PS256"), "signature"),
+    "an unknown key": (lambda: sign(claims(), key=own(), kid="two"), "key"),
+    "a key's name that leads elsewhere": (lambda: sign(claims(), key=own(), kid="../../../../dev/null"), "key"),
+    "a key's name with a command": (lambda: sign(claims(), key=own(), kid="one' OR '1'='1"), "key"),
+    "a key's name that is a list": (lambda: sign(claims(), key=own(), kid=["one"]), "malformed"),  # type: ignore[arg-type]
+    "a key's name that is endless": (lambda: sign(claims(), key=own(), kid="k" * 300), "malformed"),
+    "the key in the header": (lambda: sign(claims(), key=own(), jwk=own().as_dict(private=False)), "malformed"),
+    "the address of the key in the header": (lambda: sign(claims(), key=own(), jku="https://evil.example/jwks.json"), "malformed"),
+    "a certificate in the header": (lambda: sign(claims(), key=own(), x5c=["MIIB"]), "malformed"),
+    "the address of a certificate": (lambda: sign(claims(), key=own(), x5u="https://evil.example/cert.pem"), "malformed"),
+    "critical extensions": (lambda: sign(claims(), crit=["exp"], exp=NOW_S), "malformed"),
+    "critical extensions, none": (lambda: sign(claims(), crit=[]), "malformed"),
+    "a payload that is not encoded": (lambda: sign(claims(), crit=["b64"], b64=False), "malformed"),
+    "another type": (lambda: sign(claims(), typ="gws-user+jwt"), "malformed"),
+    "a type that is a list": (lambda: sign(claims(), typ=["JWT"]), "malformed"),
+    "an ID token": (lambda: sign(claims(nonce="n-0S6"), typ="JWT"), "malformed"),
+    "an ID token with a token's hash": (lambda: sign(claims(at_hash="x"), typ="JWT"), "malformed"),
+    "an ID token as Keycloak marks it": (lambda: sign(claims(typ="ID"), typ="JWT"), "malformed"),
+    "a token that needs a proof": (lambda: sign(claims(cnf={"jkt": "x"})), "malformed"),
+    "another audience": (lambda: sign(claims(aud="billing")), "audience"),
+    "other audiences": (lambda: sign(claims(aud=["billing", "account"])), "audience"),
+    "an audience inside a text": (lambda: sign(claims(aud=f"x {AUDIENCE} y")), "audience"),
+    "no audience": (lambda: sign(claims(aud=None)), "audience"),
+    "an audience that is an object": (lambda: sign(claims(aud={AUDIENCE: True})), "audience"),
+    "audiences of many kinds": (lambda: sign(claims(aud=[1, None, ["cx-hub"]])), "audience"),
+    "another issuer": (lambda: sign(claims(iss="https://evil.example")), "issuer"),
+    "an issuer with a slash more": (lambda: sign(claims(iss=f"{ISSUER}/")), "issuer"),
+    "an issuer that is a list": (lambda: sign(claims(iss=[ISSUER])), "malformed"),
+    "no issuer": (lambda: sign(claims(iss=None)), "malformed"),
+    "expired": (lambda: sign(claims(exp=NOW_S)), "expired"),
+    "expired long ago": (lambda: sign(claims(exp=0)), "expired"),
+    "no expiry": (lambda: sign(claims(exp=None)), "malformed"),
+    "an expiry that is a text": (lambda: sign(claims(exp=str(NOW_S + 60))), "malformed"),
+    "an expiry before 1970": (lambda: sign(claims(exp=-1)), "malformed"),
+    "an expiry that is true": (lambda: sign(claims(exp=True)), "malformed"),
+    "an expiry that is null": (lambda: sign(json.dumps({**claims(), "exp": None})), "malformed"),
+    "an expiry of a hundred digits": (lambda: sign(claims(exp=10**100)), "malformed"),
+    "an infinite expiry": (lambda: sign(json.dumps({**claims(), "exp": float("inf")})), "malformed"),
+    "an expiry of five thousand digits": (lambda: sign(json.dumps(claims()).replace(str(NOW_S + 300), "9" * 5000)), "malformed"),
+    "good for a week": (lambda: sign(claims(exp=NOW_S + 7 * DAY_S)), "expired"),
+    "from the future": (lambda: sign(claims(iat=NOW_S + 120)), "expired"),
+    "not good yet": (lambda: sign(claims(nbf=NOW_S + 120)), "expired"),
+    "a time of issue that is a text": (lambda: sign(claims(iat="now")), "malformed"),
+    "a subject twice": (lambda: sign(twice("sub", "ana", "eve")), "malformed"),
+    "an expiry twice": (lambda: sign(twice("exp", NOW_S - 1, NOW_S + 300)), "malformed"),
+    "a name twice, inside": (lambda: sign(json.dumps(claims())[:-1] + ', "x": {"a": 1, "a": 2}}'), "malformed"),
+    "an algorithm twice": (lambda: f"{part(TWO_ALGORITHMS)}.{part(claims())}.AA", "malformed"),
+    "no subject": (lambda: sign(claims(sub=None)), "subject"),
+    "an empty subject": (lambda: sign(claims(sub="")), "subject"),
+    "a subject that is a number": (lambda: sign(claims(sub=7)), "subject"),
+    "a subject with a line break": (lambda: sign(claims(sub="ana\nadmin")), "subject"),
+    "an endless subject": (lambda: sign(claims(sub="a" * 200)), "subject"),
+    "a payload that is a list": (lambda: sign("[]"), "malformed"),
+    "a payload that is no JSON": (lambda: sign("exp=1"), "malformed"),
+    "a payload that is no UTF-8": (lambda: f"{part({'alg': 'RS256'})}.{b64(bytes([0xFF, 0xFE]))}.AA", "malformed"),
+    "a payload that is deep": (lambda: sign("[" * 5000), "malformed"),
+    "no base64url": (lambda: f"{part({'alg': 'RS256'})}.e+/=.AA", "malformed"),
+    "an empty header": (lambda: f".{part(claims())}.AA", "malformed"),
+    "a header of a megabyte": (lambda: f"{'e' * 2**20}.{part(claims())}.AA", "not looked at"),
+    "a payload of a megabyte": (lambda: f"{part({'alg': 'RS256'})}.{'e' * 2**20}.AA", "not looked at"),
+    "a signature of a megabyte": (lambda: f"{part({'alg': 'RS256'})}.{part(claims())}.{'e' * 2**20}", "not looked at"),
+    "a long header": (lambda: f"{'e' * 3000}.{part(claims())}.AA", "malformed"),
+    "a long signature": (lambda: f"{part({'alg': 'RS256', 'kid': 'one'})}.{part(claims())}.{'e' * 3000}", "malformed"),
+    "an encrypted token": (lambda: f"{part({'alg': 'RSA-OAEP', 'enc': 'A256GCM'})}.AA.AA.AA.AA", "not looked at"),
 }
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_forged_token_is_refused_for_its_reason(world: World, attack: str) -> None:
-    token, reason = ATTACKS[attack]
+    make, reason = ATTACKS[attack]
     world.issuer.add("elliptic", "ES256")
-    assert await world.who(token) is None
+    assert await world.who(make()) is None
     assert world.refused() == ({} if reason == "not looked at" else {reason: 1})
     (rows,) = await world.access.transactions.read(lambda tx: tx.rows("SELECT count(*) FROM external_tokens"))
     assert rows == (0,)
