@@ -60,13 +60,13 @@ def _postgres_event_log(settings: Settings) -> OpenEventLog:
     return OpenEventLog(log, log.database, shared=True)
 
 
-def _sqlite_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
-    log = SqliteChannelLog(settings.data_dir, clock, settings.replay.retention)
+def _sqlite_channel_log(settings: Settings, clock: Clock, steady: Clock | None) -> OpenChannelLog:
+    log = SqliteChannelLog(settings.data_dir, clock, settings.replay.retention, steady=steady)
     return OpenChannelLog(log, log.file)
 
 
-def _memory_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
-    return OpenChannelLog(MemoryChannelLog(clock, settings.replay.retention), None)
+def _memory_channel_log(settings: Settings, clock: Clock, steady: Clock | None) -> OpenChannelLog:
+    return OpenChannelLog(MemoryChannelLog(clock, settings.replay.retention, steady=steady), None)
 
 
 def _redis_bus(settings: Settings, url: str, incarnation: str) -> RedisBus:
@@ -90,7 +90,7 @@ EVENT_LOGS: Final[Mapping[str, Callable[[Settings], OpenEventLog]]] = {
     "none": _no_event_log,
 }
 """By :func:`event_log_of`."""
-CHANNEL_LOGS: Final[Mapping[str, Callable[[Settings, Clock], OpenChannelLog]]] = {
+CHANNEL_LOGS: Final[Mapping[str, Callable[[Settings, Clock, Clock | None], OpenChannelLog]]] = {
     "sqlite": _sqlite_channel_log,
     "memory": _memory_channel_log,
 }
@@ -123,9 +123,12 @@ def event_log_of(settings: Settings, *, linked: bool, keeps_files: bool = True) 
     return "postgresql" if shared else "sqlite" if keeps_files else "none"
 
 
-def open_backends(settings: Settings, clock: Clock, incarnation: str, *, linked: bool = False, keeps_files: bool = True) -> Backends:
+def open_backends(
+    settings: Settings, clock: Clock, incarnation: str, *, linked: bool = False, keeps_files: bool = True, steady: Clock | None = None
+) -> Backends:
     """Open the backends that the settings name, for the process of this incarnation. The lock of the event log's file refuses a second hub
-    on the same data folder. ``linked``, ``keeps_files``: see :func:`event_log_of`.
+    on the same data folder. ``linked``, ``keeps_files``: see :func:`event_log_of`. ``steady`` tells what is old; without it
+    ``clock`` does.
 
     Raises:
         EventLogError: a file cannot be used.
@@ -136,5 +139,5 @@ def open_backends(settings: Settings, clock: Clock, incarnation: str, *, linked:
     if settings.redis_url is not None:
         redis = _redis_bus(settings, settings.redis_url, incarnation)
         return Backends(redis, OpenChannelLog(redis.log, None), event_log, redis)
-    channel_log = CHANNEL_LOGS[settings.replay.store](settings, clock)
+    channel_log = CHANNEL_LOGS[settings.replay.store](settings, clock, steady)
     return Backends(BUSES["memory"](settings, channel_log.log), channel_log, event_log)

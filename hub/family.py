@@ -128,6 +128,13 @@ class Context:
     """What the families of this hub together allow."""
     leased: bool = False
     """Whether this process owns tenants by leases, so that it opens and drops them while it runs."""
+    steady_clock: Clock = field(init=False)
+    """Tells jobs what is old: a leap of the time of day makes nothing old (:mod:`hub.steady_clock`)."""
+
+    def __post_init__(self) -> None:
+        from hub.steady_clock import SteadyClock
+
+        self.steady_clock = SteadyClock(self.clock)
 
     def section(self, family: str, settings: type[T]) -> T:
         """The family's own settings, an instance of ``Family.settings``.

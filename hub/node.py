@@ -48,6 +48,7 @@ from hub.security.secret import signing_secret
 from hub.security.service import Security
 from hub.security.trusted_proxies import trusted_proxies
 from hub.signals import SignalHearing
+from hub.steady_clock import SteadyClock
 from hub.storage.disk import Disk
 from hub.storage.private_folder import make_private
 from hub.storage.service import DatabaseService
@@ -95,13 +96,16 @@ class Node:
         self._seat = seat
         self._start_fault: Exception | None = None
         self.clock = SystemClock()
+        self.steady_clock = SteadyClock(self.clock, settings.clock)
         self.loop = AsyncioLoop()
         self.incarnation = new_incarnation()
         self.access = access_of(families)
         # open the logs before the database: their lock refuses a second hub before it can open the database's file
         keeps_files = seat is None or seat.keeps_files
         linked = listen_address(settings, seat) is not None
-        self._backends = open_backends(settings, self.clock, self.incarnation, linked=linked, keeps_files=keeps_files)
+        self._backends = open_backends(
+            settings, self.clock, self.incarnation, linked=linked, keeps_files=keeps_files, steady=self.steady_clock
+        )
         self.channel_log = self._backends.channel_log.log
         self.storage = DatabaseService(
             settings.database, migrations=migrations_of(families), exclusive=keeps_files, patience=settings.patience
@@ -143,6 +147,7 @@ class Node:
             ownership=self.ownership,
             leased=self._leased is not None,
         )
+        self.context.steady_clock = self.steady_clock
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):
             self._plug(family)
@@ -291,7 +296,7 @@ class Node:
         self.metrics = Metrics()
         redis = self._backends.redis
         for part in (
-            of_hub(self.hub, self.trimmer, self.loop_watch),
+            of_hub(self.hub, self.trimmer, self.loop_watch, self.steady_clock),
             of_endpoints(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
             of_storage(self.transactions, self._watched),
             *([] if self.relay is None else [of_relay(self.relay)]),

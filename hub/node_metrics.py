@@ -15,6 +15,7 @@ from hub.family import Parts
 from hub.http.body import BodyBudget
 from hub.ops.metrics import Metrics
 from hub.security.connections import Connections
+from hub.steady_clock import SteadyClock
 from hub.storage.transactions import Transactions
 from hub.storage.watch import Watched
 from hub.transports.dashboard_websocket import DashboardEndpoint
@@ -62,16 +63,21 @@ def of_import(event_import: EventImport) -> Parts:
     )
 
 
-def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
+def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch, steady_clock: SteadyClock) -> Parts:
     """Metrics of sessions, topics and deliveries, and of the event loop."""
     return Parts(
-        counters={"": hub.counters, "background": unordered.counters},
+        counters={"": hub.counters, "background": unordered.counters, "clock": steady_clock.counters},
         gauges=[
             Gauge("sessions", "Sessions of every endpoint that are open now.", lambda: len(hub.sessions)),
             Gauge("arrivals_waiting", "Handshakes and subscribes that wait for a turn of the event loop.", lambda: len(hub.arrivals)),
             Gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: hub.budget.waiting_bytes),
             Gauge("topics", "Topics that somebody is subscribed to.", lambda: len(hub.router)),
             Gauge("timers", "Timers that are set.", lambda: len(hub.timers)),
+            Gauge(
+                "clock_ahead_seconds",
+                "Seconds by which the time of day has leapt ahead and is not believed yet (`clock.hold_s`), when last looked at.",
+                lambda: steady_clock.held_s,
+            ),
         ],
         counts=[Count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: trimmer.trimmed)],
         latencies=[

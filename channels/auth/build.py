@@ -56,7 +56,7 @@ def build(context: Context) -> Parts:
         open_routes=documents.open_routes(),
         routes=[*Pages(service, context.hosts, signer).routes(), *DevicePages(service, context.hosts, signer).routes()],
         services=[
-            AuthRetention(context.transactions, context.clock, settings, service.counters, context.gate.directory.sign_ins_kept_ms),
+            AuthRetention(context.transactions, context.steady_clock, settings, service.counters, context.gate.directory.sign_ins_kept_ms),
             *([external] if external else ()),
         ],
         counters={

@@ -76,6 +76,7 @@ def build(context: Context) -> Parts:
         changes=changes,
         settings=settings,
         clock=context.clock,
+        steady=context.steady_clock,
         counters=counters,
         files=files,
     )

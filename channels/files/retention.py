@@ -45,12 +45,15 @@ class FilesRetention(RetentionJob):
         changes: FileChanges,
         settings: FilesSettings,
         clock: Clock,
+        steady: Clock,
         counters: Counters,
         files: FileService,
         period_s: float = 60.0,
         batch_size: int = 500,
     ) -> None:
-        """There is a round every ``period_s`` seconds. One transaction changes at most ``batch_size`` rows."""
+        """``steady`` tells what is old. There is a round every ``period_s`` seconds. One transaction changes at most ``batch_size``
+        rows.
+        """
         super().__init__("files.retention", period_s=period_s, failed="files_not_trimmed")
         self._transactions = transactions
         self._store = store
@@ -58,6 +61,7 @@ class FilesRetention(RetentionJob):
         self._changes = changes
         self._settings = settings
         self._clock = clock
+        self._steady = steady
         self._counters = counters
         self._files = files
         self._batch_size = batch_size
@@ -77,7 +81,7 @@ class FilesRetention(RetentionJob):
             ObjectStoreError: the store does not work; what is left, the next sweep removes.
         """
         total = 0
-        now_ms = self._clock.wall_ms()
+        now_ms = self._steady.wall_ms()
         batch, settings = self._batch_size, self._settings
         before_ms, refused_before_ms = (now_ms - round(days * _DAY_MS) for days in (settings.keep_days, settings.keep_refused_days))
         while ended := await self._transactions.write(lambda tx: self._end(tx, now_ms)):
@@ -98,7 +102,7 @@ class FilesRetention(RetentionJob):
         """End uploads. Returns their keys; empty for those whose bytes never came."""
         late = store_retention.lock_late(tx, now_ms - GRACE_MS, self._batch_size)
         for file in late:
-            self._changes.move(tx, file, Action.FAIL, now_ms, reason="the upload was not completed in time")
+            self._changes.move(tx, file, Action.FAIL, self._clock.wall_ms(), reason="the upload was not completed in time")
         return [file.key or "" for file in late]
 
     async def sweep(self) -> int:
@@ -119,7 +123,7 @@ class FilesRetention(RetentionJob):
     async def _sweep(self, prefix: str, known: store_retention.KnownKeys) -> int:
         total = 0
         after = ""
-        before_ms = self._clock.wall_ms() - ORPHAN_MS
+        before_ms = self._steady.wall_ms() - ORPHAN_MS
         while page := await self._store.objects(prefix, after, _PAGE):
             after = page[-1].key
             old = [each.key for each in page if each.modified_ms < before_ms]

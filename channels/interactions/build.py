@@ -43,7 +43,7 @@ def build(context: Context) -> Parts:
         routers=[create_router(calls)],
         fast_routes=create_fast_routes(calls),
         channels=CHANNELS,
-        services=[consumer, InteractionRetention(interactions, context.transactions, context.clock, settings)],
+        services=[consumer, InteractionRetention(interactions, context.transactions, context.steady_clock, settings)],
         offers=[EVENT_CONSUMERS.offer(consumer), INTERACTIONS.offer(interactions)],
         outbox_consumers=[publisher],
         examples=[publisher],

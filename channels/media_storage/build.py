@@ -30,7 +30,7 @@ def build(context: Context) -> Parts:
                 context.transactions,
                 objects,
                 settings,
-                context.clock,
+                context.steady_clock,
                 longest_upload_s=context.settings.objects.longest_upload_s(settings.max_file_bytes),
             ),
             Arrivals(media, owner, objects, settings),

@@ -77,7 +77,7 @@ def build(context: Context) -> Parts:
                 CHANNELS, DeliveryClass.LOG, "messages of third-party messaging, and their states", operation="/messaging/read"
             )
         ],
-        services=[MessagingRetention(transactions, objects, settings, clock, counters)],
+        services=[MessagingRetention(transactions, objects, settings, context.steady_clock, counters)],
         outbox_consumers=[MessagePublisher(context.hub, status, counters)],
         counters={"messaging": counters},
         gauges=[

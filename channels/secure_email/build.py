@@ -30,7 +30,7 @@ def build(context: Context) -> Parts:
         routers=[router, create_reply_router(mails, settings, context.hosts)],
         routes=create_fallback(router),
         services=[
-            MailRetention(context.transactions, folder, context.clock, settings, mails.counters),
+            MailRetention(context.transactions, folder, context.steady_clock, settings, mails.counters),
             *([AttachmentMoves(context.transactions, folder, mails.counters)] if to_store else []),
         ],
         outbox_consumers=[publisher],

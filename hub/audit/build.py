@@ -22,7 +22,7 @@ def build(context: Context) -> Parts:
         routers=[create_router(context.transactions, audit)],
         services=[
             AuditWriter(context.transactions, audit, shares),
-            AuditRetention(context.transactions, context.clock, settings, audit),
+            AuditRetention(context.transactions, context.steady_clock, settings, audit),
         ],
         offers=[AUDIT.offer(audit)],
         counters={"audit": audit.counters},

@@ -111,10 +111,12 @@ class _Log:
 class MemoryChannelLog:
     """It gives the same positions, order and results as the other backends (:class:`hub.eventlog.channel_log.ChannelLog`)."""
 
-    __slots__ = ("_clock", "_closed", "_logs", "_retention")
+    __slots__ = ("_clock", "_closed", "_logs", "_retention", "_steady")
 
-    def __init__(self, clock: Clock, retention: Retention | None = None) -> None:
+    def __init__(self, clock: Clock, retention: Retention | None = None, *, steady: Clock | None = None) -> None:
         self._clock = clock
+        self._steady = clock if steady is None else steady
+        """Tells what is old."""
         self._retention = retention or Retention()
         self._logs: dict[str, _Log] = {}
         self._closed = False
@@ -187,7 +189,7 @@ class MemoryChannelLog:
         self._check_open()
         forgotten = 0
         for log in list(self._logs.values()):
-            until = self._clock.wall_us() - self._retention.max_age_s * 1_000_000
+            until = self._steady.wall_us() - self._retention.max_age_s * 1_000_000
             while cut := log.forget(until, self._retention):
                 forgotten += cut
                 await asyncio.sleep(0)

@@ -83,10 +83,12 @@ class SqliteChannelLog:
         EventLogError: the file cannot be opened, is no database, or was made by a later version.
     """
 
-    __slots__ = ("_clock", "_ids", "_retention", "_spans", "file")
+    __slots__ = ("_clock", "_ids", "_retention", "_spans", "_steady", "file")
 
-    def __init__(self, data_dir: Path, clock: Clock, retention: Retention | None = None) -> None:
+    def __init__(self, data_dir: Path, clock: Clock, retention: Retention | None = None, *, steady: Clock | None = None) -> None:
         self._clock = clock
+        self._steady = clock if steady is None else steady
+        """Tells what is old."""
         self._retention = retention or Retention()
         self._ids: dict[str, int] = {}  # used by the writer's thread only
         # ranges of the logs, kept in memory so that subscribing does not wait for the reader; no other process writes to the file
@@ -215,7 +217,7 @@ class SqliteChannelLog:
         """See :meth:`ChannelLog.trim`."""
         forgotten = 0
         for log, tenant, messages, size in await self.file.rows("SELECT id, tenant, messages, bytes FROM logs", ()):
-            cut = self._clock.wall_us() - self._retention.max_age_s * 1_000_000
+            cut = self._steady.wall_us() - self._retention.max_age_s * 1_000_000
             if messages > self._retention.max_messages:
                 rows = await self.file.rows(
                     "SELECT position FROM records WHERE log = ? ORDER BY position LIMIT 1 OFFSET ?",

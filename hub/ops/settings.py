@@ -39,6 +39,7 @@ from hub.core.limits import Limits
 from hub.core.secret_names import url_without_secrets
 from hub.objects.settings import ObjectsSettings
 from hub.ops.channel_settings import PresenceSettings, ReplaySettings, split_value
+from hub.ops.clock import ClockSettings
 from hub.ops.environment import EnvironmentSource
 from hub.ops.readiness import ReadinessSettings
 from hub.ops.tls import TlsSettings
@@ -312,6 +313,10 @@ class Settings(BaseSettings):
         default_factory=PasswordHashSettings, description="What a hash of a user's password costs: docs/authentication.md."
     )
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The log of who changed or tried what.")
+    clock: ClockSettings = Field(
+        default_factory=ClockSettings,
+        description="When the time of day has leapt ahead, and how long nothing is old by that: docs/operations.md.",
+    )
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
     ownership: OwnershipSettings = Field(default_factory=OwnershipSettings, description="Which of several nodes owns a tenant.")
     supervision: SupervisionSettings = Field(

@@ -24,6 +24,7 @@ def build(context: Context) -> Parts:
         transactions=context.transactions,
         hub=context.hub,
         clock=clock,
+        steady=context.steady_clock,
         loop=context.hub.loop,
         settings=settings,
         sender=sender,

@@ -52,11 +52,13 @@ class Outbox:
         sender: Sends,
         consumers: Callable[[], Sequence[Consumer]],
         alone: bool,
+        steady: Clock | None = None,
         owner: str | None = None,
         timing: Timing = DEFAULT,
     ) -> None:
-        """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database. ``owner``
-        is the name of this process in the leases of deliveries, its incarnation; by default a new one.
+        """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database.
+        ``steady`` tells what is old; by default ``clock`` does. ``owner`` is the name of this process in the leases of deliveries, its
+        incarnation; by default a new one.
         """
         self.counters = Counters()
         self.settings = settings
@@ -65,6 +67,7 @@ class Outbox:
         self.waiting = (0, 0)
         """The numbers of pending deliveries and of events that are not dispatched, at the last count."""
         self._clock = clock
+        self._steady = clock if steady is None else steady
         self._loop = loop
         self._timing = timing
         self._alone = alone
@@ -198,7 +201,7 @@ class Outbox:
         Raises:
             StorageError: the database cannot be written.
         """
-        now_ms = self._clock.wall_ms()
+        now_ms = self._steady.wall_ms()
         delivered_before_ms = now_ms - round(self.settings.keep_delivered_h * 3_600_000)
         dead_before_ms = now_ms - round(self.settings.keep_dead_h * 3_600_000)
         total = 0

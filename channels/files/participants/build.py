@@ -69,7 +69,7 @@ def build(context: Context, files: FileService, arns: Arns, settings: FilesSetti
         endpoints=[sockets],
         drains=[sockets.drain],
         channels=CHANNELS,
-        services=[ChatRetention(chats), ChatWatch(sockets, chats, admitters, clock)],
+        services=[ChatRetention(chats, context.steady_clock), ChatWatch(sockets, chats, admitters, clock)],
         outbox_consumers=[ChatPublisher(context.hub, lambda: next(iter(context.offered(EVENT_SINK)), None))],
         offers=[FILE_LISTENERS.offer(attachments), INTERACTION_LISTENERS.offer(chats)],
         counters={"chats": counters},

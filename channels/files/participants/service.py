@@ -297,26 +297,25 @@ class ChatService:
             self._journal.end(transaction, chat, None)
             transaction.after_commit(lambda: self._count("ended_interaction"))
 
-    async def end_idle(self) -> int:
-        """End chats in which nothing was said for ``files.chat_idle_hours``. Returns how many ended.
+    async def end_idle(self, now_ms: int) -> int:
+        """End chats in which nothing was said for ``files.chat_idle_hours`` before a moment. Returns how many ended.
 
         Raises:
             StorageError: the database cannot be written.
         """
-        before_ms = self._clock.wall_ms() - round(self._settings.chat_idle_hours * 3_600_000)
+        before_ms = now_ms - round(self._settings.chat_idle_hours * 3_600_000)
         return await self._end_all(
             lambda tx: store_chats.idle(tx, before_ms, ENDED_AT_ONCE),
             lambda chat: chat.ends_ms is None and chat.last_ms < before_ms,
             BY_SILENCE,
         )
 
-    async def end_expired(self) -> int:
-        """End chats whose own time is over. Returns how many ended.
+    async def end_expired(self, now_ms: int) -> int:
+        """End chats whose own time is over at a moment. Returns how many ended.
 
         Raises:
             StorageError: the database cannot be written.
         """
-        now_ms = self._clock.wall_ms()
         return await self._end_all(
             lambda tx: store_chats.expired(tx, now_ms, ENDED_AT_ONCE),
             lambda chat: chat.ends_ms is not None and chat.ends_ms <= now_ms,
@@ -344,13 +343,13 @@ class ChatService:
                 break
         return total
 
-    async def trim(self, limit: int) -> int:
-        """Delete chats that ended ``files.keep_chats_days`` ago, in transactions of at most ``limit``. Returns how many.
+    async def trim(self, limit: int, now_ms: int) -> int:
+        """Delete chats that ended ``files.keep_chats_days`` before a moment, in transactions of at most ``limit``. Returns how many.
 
         Raises:
             StorageError: the database cannot be written.
         """
-        before_ms = self._clock.wall_ms() - round(self._settings.keep_chats_days * 86_400_000)
+        before_ms = now_ms - round(self._settings.keep_chats_days * 86_400_000)
         total = 0
         while deleted := await self._transactions.write(lambda tx: store_chats.trim(tx, before_ms, limit)):
             total += deleted

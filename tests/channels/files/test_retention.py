@@ -158,7 +158,7 @@ async def test_shares_are_what_there_is(world: World) -> None:
 
 
 async def test_objects_without_a_file_are_swept_and_others_stay(world: World) -> None:
-    world.clock.wall = round(time.time() * 1000)  # the store has its own clock
+    world.clock.advance(time.time() - world.clock.wall_ms() / 1000)  # the store has its own clock
     kept = await world.approved()
     orphan = f"{PREFIX}aa/00000000-0000-4000-8000-000000000000/0"
     incoming = "incoming/files/00000000-0000-4000-8000-000000000000"
@@ -202,7 +202,7 @@ async def test_one_object_that_cannot_be_read_keeps_no_other_file(world: World) 
 
 
 async def test_one_object_that_cannot_be_removed_keeps_no_other(light: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    light.clock.wall = round(time.time() * 1000)  # the store has its own clock
+    light.clock.advance(time.time() - light.clock.wall_ms() / 1000)  # the store has its own clock
     orphans = [f"{PREFIX}aa/00000000-0000-4000-8000-00000000000{number}/0" for number in range(3)]
     for key in orphans:
         await light.store.put(key, once(b"x"), 1)
@@ -345,3 +345,21 @@ async def left_for(world: World, lease_s: float) -> None:
     found = await world.now(file)
     assert found is not None
     assert found.status is FileStatus.APPROVED
+
+
+async def test_a_clock_that_is_set_ends_no_upload_and_removes_no_file(light: World) -> None:
+    kept = await light.approved()
+    waiting = await light.uploaded("b.txt")
+    lost = f"{PREFIX}ab/lost/1"
+    await light.store.put(lost, once(b"x"), 1)
+    year_ms = 1000 * 86_400_000
+    light.clock.wall = light.clock.wall_ms() + year_ms
+    os.utime(light.folder / "objects" / lost, (light.clock.wall_ms() / 1000 - year_ms / 1000,) * 2)
+    job = retention(light)
+    assert await job.trim() == 0
+    light.clock.advance(60)
+    assert (await job.trim(), await job.sweep()) == (0, 0)
+    assert (await light.now(kept), await light.now(waiting)) == (kept, await light.now(waiting))
+    assert lost in await light.keys()
+    light.clock.advance(2 * 86_400)
+    assert await job.trim() >= 2, "a day later the clock is believed"

@@ -20,6 +20,7 @@ from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError, LogInUseError
 from hub.redis.commands import ServerCommands
 from hub.redis.names import Names
+from hub.steady_clock import SteadyClock
 from tests.support.redis_server import CLOCKED, ClockedCommands, RedisServer
 from tests.world import ManualClock
 
@@ -344,3 +345,25 @@ async def test_a_log_is_a_list(make: Make, appended: list[Topic], patterns: list
         of_topic = [p for p, appended_to in zip(positions, appended, strict=True) if appended_to == topic and p > after]
         if await log.complete_since([topic], after):  # it may be unsure, it may never be wrong
             assert of_topic == [record.position for record in await read(log, topic.channel, after=after)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+async def test_a_clock_that_is_set_makes_no_record_old(kind: str, tmp_path: Path) -> None:
+    clock = ManualClock(wall=1_795_956_000_000)
+    steady = SteadyClock(clock)
+    retention = Retention(max_age_s=3600)
+    log: ChannelLog = (
+        SqliteChannelLog(tmp_path, clock, retention, steady=steady)
+        if kind == "sqlite"
+        else MemoryChannelLog(clock, retention, steady=steady)
+    )
+    try:
+        positions = await fill(log, A, A)
+        assert clock.wall is not None
+        clock.wall += 86_400_000
+        assert await log.trim() == 0
+        clock.advance(3601)
+        assert [record.position for record in await read(log, "/log/a")] == positions
+        assert await log.trim() == 2, "time that has passed counts"
+    finally:
+        await log.close()

@@ -137,6 +137,25 @@ async def test_silent_chats_end(talk: Talk) -> None:
     assert talk.counters.ended_idle == 1
 
 
+async def test_a_clock_that_is_set_ends_and_deletes_no_chat(lightly: Talk) -> None:
+    clock = lightly.world.clock
+    silent, over = await lightly.chatter(), await lightly.chatter()
+    await over.say("bye")
+    await over.get("disconnect")
+    await lightly.retention.round(0)
+    clock.wall = clock.wall_ms() + 1000 * 24 * HOUR_S * 1000
+    await lightly.retention.round(1)
+    clock.advance(60)
+    await lightly.retention.round(2)
+    assert (lightly.counters.ended_idle, lightly.counters.trimmed) == (0, 0)
+    clock.wall -= 1000 * 24 * HOUR_S * 1000
+    await silent.connect()
+    await silent.say("still here")
+    clock.advance(26 * HOUR_S)
+    await lightly.retention.round(3)
+    assert lightly.counters.ended_idle == 1, "time that has passed counts"
+
+
 async def test_old_chats_are_deleted(talk: Talk) -> None:
     old, new = await talk.chatter(), await talk.chatter()
     await old.say("bye")
