@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -58,6 +57,8 @@ def test_the_compose_file_is_of_its_schema() -> None:
 
 @pytest.mark.parametrize(("path", "found"), [pytest.param(path, found, id=f"{path.stem}-{found['kind']}") for path, found in resources()])
 def test_the_manifests_are_of_their_schemas(path: Path, found: dict[str, Any]) -> None:
+    import kubernetes_validate  # here, since it imports jsonschema: tests/channels/json_schemas.py
+
     kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
 
 

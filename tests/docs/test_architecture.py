@@ -25,36 +25,29 @@ def places(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, path, name
 
 
-def defined(body: list[ast.stmt]) -> dict[str, ast.AST]:
-    """What a module or class defines: functions, classes, and names that are assigned."""
-    found: dict[str, ast.AST] = {}
+def defined(body: list[ast.stmt], within: str = "") -> Iterator[str]:
+    """What a module or class defines: functions, names that are assigned, and classes with what these define, ``Class.method``."""
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found[node.name] = node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield within + node.name
+        elif isinstance(node, ast.ClassDef):
+            yield within + node.name
+            yield from defined(node.body, f"{within}{node.name}.")
         elif isinstance(node, ast.Assign):
-            found.update((target.id, node) for target in node.targets if isinstance(target, ast.Name))
+            yield from (within + target.id for target in node.targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = node
-    return found
+            yield within + node.target.id
 
 
 @cache
-def module(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def names(path: Path) -> frozenset[str]:
+    """The names that a module defines; its tree, of a megabyte, is not kept."""
+    return frozenset(defined(ast.parse(path.read_text(encoding="utf-8")).body))
 
 
 def has(path: Path, name: str) -> bool:
     """Whether a file is there and defines ``Class.method``, ``Class`` or ``function``."""
-    if not path.is_file():
-        return False
-    node: ast.AST = module(path)
-    for part in name.split(".") if name else ():
-        body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
-        found = defined(body).get(part)
-        if found is None:
-            return False
-        node = found
-    return True
+    return path.is_file() and (not name or name in names(path))
 
 
 PAGES = [str(path.relative_to(ROOT)) for path in tracked(ROOT) if path.suffix == ".md" and path.name != "CHANGELOG.md"]
