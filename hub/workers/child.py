@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 _PR_SET_PDEATHSIG: Final = 1
 _ORPHANED: Final = 111
@@ -20,6 +21,22 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def can_watch() -> bool:
     """Whether this system has what a parent needs: Linux 5.3 or later."""
     return hasattr(os, "pidfd_open") and hasattr(_libc, "prctl")
+
+
+def end_with(parent: int) -> None:
+    """Have the system end this process with ``parent``, which has just started it. Between fork and exec: no more than two system calls."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(_ORPHANED)
+
+
+class Process(Protocol):
+    """What :class:`Child` needs of :class:`subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self) -> int: ...
 
 
 class Child:
@@ -43,15 +60,17 @@ class Child:
             OSError: there is no such program.
         """
         loop = asyncio.get_running_loop()
-        parent = os.getpid()
+        self._process = self._begin(command, environment, keep, stdout, private)
+        self.began = loop.time()
+        self.ended: asyncio.Future[int] = loop.create_future()
+        """The exit code; negative: the signal that ended it."""
+        self._descriptor = os.pidfd_open(self._process.pid)
+        loop.add_reader(self._descriptor, self._exited)
 
-        def end_with_parent() -> None:
-            # between fork and exec: no more than two system calls
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(_ORPHANED)
-
-        self._process = subprocess.Popen(  # noqa: S603  # the hub's own command, or the bundled program
+    def _begin(
+        self, command: Sequence[str], environment: Mapping[str, str], keep: Sequence[int], stdout: int | None, private: bool
+    ) -> Process:
+        return subprocess.Popen(  # noqa: S603  # the hub's own command, or the bundled program
             command,
             env=dict(environment),
             pass_fds=tuple(keep),
@@ -59,13 +78,8 @@ class Child:
             stdout=stdout,
             umask=0o077 if private else -1,
             process_group=0,  # Ctrl-C in a terminal is for the parent, which tells its workers
-            preexec_fn=end_with_parent,  # the parent has no threads
+            preexec_fn=partial(end_with, os.getpid()),  # the parent has no threads
         )
-        self.began = loop.time()
-        self.ended: asyncio.Future[int] = loop.create_future()
-        """The exit code; negative: the signal that ended it."""
-        self._descriptor = os.pidfd_open(self._process.pid)
-        loop.add_reader(self._descriptor, self._exited)
 
     @property
     def pid(self) -> int:

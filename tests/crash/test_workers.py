@@ -83,11 +83,6 @@ class Load:
         self.sign_ins = SignIns(self.process.url, token)
         self.clients = Clients(self.process.url, self.key, threads=6, seed=seed, keep_alive=False)
 
-    def worker(self, index: int) -> int:
-        """The process that has a place now."""
-        mark = f'"index":{index},'.encode()
-        return until(lambda: [pid for pid in self.hub.program("serve") if mark in _environment(pid)], f"worker {index}")[0]
-
     def go_on(self, more: int) -> None:
         """Return when so much more of everything was acknowledged."""
         self.clients.go_on(more)
@@ -144,13 +139,6 @@ class Load:
         self.process.close()
 
 
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # it has ended
-        return b""
-
-
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Load]:
     made = Load(tmp_path, seed=13)
@@ -166,7 +154,7 @@ def campaign(load: Load, kills: int, seed: int) -> None:
     for number in range(kills):
         load.go_on(chance.randint(6, 30))
         before = len(load.hub.logged("worker_restarted"))
-        kill(load.worker(number % 2))
+        kill(load.hub.worker(number % 2))
         load.go_on(chance.randint(6, 30))
         until(lambda before=before: len(load.hub.logged("worker_restarted")) > before, "the successor")  # type: ignore[misc]
     load.go_on(12)
@@ -180,7 +168,7 @@ def test_two_workers_that_write_at_once_lose_nothing_when_each_is_killed(load: L
 def test_messages_that_were_acknowledged_outlive_the_server_between_the_workers(load: Load) -> None:
     load.go_on(12)
     for again in itertools.count(1):
-        (valkey,) = load.hub.program("valkey")
+        (valkey,) = load.hub.valkeys()
         acknowledged = load.publisher.count
         kill(valkey)
         until(lambda again=again: len(load.hub.logged("valkey_restarted")) == again, "the new Valkey")  # type: ignore[misc]

@@ -199,6 +199,7 @@ def _serve(requests: socket.socket, listener: socket.socket) -> None:
     from channels.main import cli
     from hub.lazy_commands import load
     from hub.objects.threads import end_threads
+    from tests.support.forked_workers import fork_workers
 
     for line in COMMANDS:
         load(line)
@@ -212,6 +213,7 @@ def _serve(requests: socket.socket, listener: socket.socket) -> None:
     gc.collect()
     gc.freeze()  # a fork copies each page in which it counts a reference anew: the collector would touch them all
 
+    fork_workers(cli)
     _Server(requests, listener, cli).run()
 
 

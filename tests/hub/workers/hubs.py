@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.hub.workers.parents import WITHIN_S, children
+from tests.hub.workers.parents import WITHIN_S, children, listening, until
 from tests.support.hub_process import HubProcess, free_port
 
 QUICK = {
@@ -59,9 +59,26 @@ class WorkersHub:
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return {(sample.name, sample.labels["worker"]): sample.value for sample in samples if sample.labels.keys() == {"worker"}}
 
-    def program(self, name: str) -> list[int]:
-        """The processes of the parent whose command has this word."""
-        return [pid for pid in children(self.pid) if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    def valkeys(self) -> list[int]:
+        """The Valkey of the parent, if it runs."""
+        return [pid for pid in children(self.pid) if _is_valkey(pid)]
+
+    def workers(self) -> list[int]:
+        """The workers of the parent that run."""
+        return [pid for pid in children(self.pid) if not _is_valkey(pid)]
+
+    def worker(self, index: int) -> int:
+        """The process that has a place, once it answers what its metrics are."""
+        begin = f"metrics-{index}."  # its life follows
+
+        def found() -> list[int]:
+            return [pid for pid in self.workers() if any(name.startswith(begin) for name in listening(pid))]
+
+        return until(found, f"worker {index}")[0]
+
+
+def _is_valkey(pid: int) -> bool:
+    return b"valkey" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 async def next_message(socket: ClientConnection) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +16,15 @@ from typing import Any, TypeVar
 
 import httpx
 
-from tests.support.hub_process import clean_environment, free_port
+from tests.support.hub_process import clean_environment, free_port, start_hub
+from tests.support.warm import Process
 
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 150.0
 QUICK: Mapping[str, Any] = {"restart_min_s": 0.02, "restart_max_s": 0.1, "beat_s": 0.1, "kill_after_s": 10}
+
+_LISTENS = "00010000"
+"""Flags in ``/proc/net/unix``: ``__SO_ACCEPTCON``."""
 
 T = TypeVar("T")
 
@@ -60,6 +63,21 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found.read_text().split() if alive(int(child))] if found.exists() else []
 
 
+def listening(pid: int) -> dict[str, Path]:
+    """The Unix sockets that a process listens on: their paths, by the names of their files."""
+    inodes = {_file(each) for each in Path(f"/proc/{pid}/fd").iterdir()} if alive(pid) else set()
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    paths = [Path(row[7]) for row in rows if len(row) > 7 and row[3] == _LISTENS and f"socket:[{row[6]}]" in inodes]
+    return {path.name: path for path in paths}
+
+
+def _file(descriptor: Path) -> str:
+    try:
+        return descriptor.readlink().name
+    except FileNotFoundError:  # closed meanwhile
+        return ""
+
+
 class SmallHub:
     """A parent of two small workers, in a folder of its own."""
 
@@ -71,7 +89,7 @@ class SmallHub:
         self.settings = {"redis_url": redis_url, "secret": "sixteen characters at least", **more}
         self.out = folder / "out"
         self.environment: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def new_code(self, **code: Any) -> None:
         """What workers that start from now on do."""
@@ -79,10 +97,11 @@ class SmallHub:
 
     def launch(self) -> SmallHub:
         """Start the parent."""
-        command = [sys.executable, "-m", "tests.hub.workers.small_parent", str(self.port), "2", json.dumps(self.settings)]
+        arguments = [str(self.port), "2", json.dumps(self.settings)]
         environment = clean_environment({"PYTHONPATH": str(ROOT), **self.environment})
-        with self.out.open("ab") as out:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        with self.out.open("ab") as out, open(os.devnull, "rb") as nothing:
+            files = nothing.fileno(), out.fileno(), out.fileno()
+            self.process = start_hub(arguments, self.folder, environment, *files, module="tests.hub.workers.small_parent")
         return self
 
     def start(self) -> SmallHub:
@@ -94,7 +113,7 @@ class SmallHub:
         return self
 
     @property
-    def parent(self) -> subprocess.Popen[bytes]:
+    def parent(self) -> Process:
         assert self.process is not None
         return self.process
 
@@ -129,7 +148,7 @@ class SmallHub:
     def close(self) -> None:
         """End it if it runs."""
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(WITHIN_S)
             except subprocess.TimeoutExpired:

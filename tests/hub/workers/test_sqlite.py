@@ -60,7 +60,7 @@ async def test_both_workers_take_every_request_and_the_first_keeps_the_statistic
             assert await clients.tell({"n": 1}) == [{"n": 1}] * 2
         await ask_both(hub, 0)
         first = next(record for record in hub.logged("simulating"))
-        (zero,) = [pid for pid in hub.program("serve") if "events.db" in _files(pid)]
+        (zero,) = [pid for pid in hub.workers() if "events.db" in _files(pid)]
         kill(zero)
         until(lambda: hub.logged("worker_restarted"), "the successor of the first worker")
         until(lambda: all_know_the_owner(hub, numbers), "an owner of the tenant")
