@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +31,7 @@ from tests.support.gate import Gate
 from tests.support.redis_server import KINDS, RedisServer, free_port, persistence
 
 Start = Callable[..., RedisServer]
+LONG_ROUNDS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 
 
 async def ask(server: RedisServer, *command: object) -> object:
@@ -98,21 +101,45 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(redis_process: St
     await gate.close()
 
 
-async def test_redis_cuts_off_who_does_not_read(redis_process: Start, make_cluster: MakeCluster) -> None:
-    server = redis_process("redis", "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
-    cluster = make_cluster(server, tuning=PATIENT)
-    await cluster.b.bus.subscribe([EVERY], positions=True)
+async def cut_off(cluster: Cluster, messages: int, size: int) -> None:
+    """Have Redis end the subscriber's connection, since it does not read what is sent."""
     connection = cluster.b.bus.subscriber.connection
     assert connection is not None
     assert connection._transport is not None
+    before = cluster.b.bus.counters.connected
     connection._transport.pause_reading()
-    for _ in range(60):
-        await cluster.a.append(TOPICS[0], b"x" * 100_000)
+    for _ in range(messages):
+        await cluster.a.append(TOPICS[0], b"x" * size)
     connection._transport.resume_reading()
-    await until(lambda: cluster.b.bus.counters.connected == 2)
+    await until(lambda: cluster.b.bus.counters.connected == before + 1)
     await cluster.settle()
     assert cluster.b.journal.positions == cluster.a.acknowledged
+
+
+LITTLE_ROOM = ("--client-output-buffer-limit", "pubsub 1mb 1mb 1")
+
+
+async def test_redis_cuts_off_who_does_not_read(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(redis_process("redis", *LITTLE_ROOM), tuning=PATIENT)
+    await cluster.b.bus.subscribe([EVERY], positions=True)
+    await cut_off(cluster, 60, 100_000)
     assert cluster.b.bus.counters.repaired > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+async def test_redis_cuts_off_who_does_not_read_hundreds_of_times(redis_process: Start, make_cluster: MakeCluster) -> None:
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    server = redis_process("redis", *LITTLE_ROOM)
+    for _ in range(LONG_ROUNDS):
+        cluster = make_cluster(server, tuning=PATIENT)
+        await cluster.b.bus.subscribe([EVERY], positions=True)
+        for _ in range(chance.randint(1, 3)):
+            size = chance.choice([50_000, 100_000, 200_000])
+            await cut_off(cluster, 6_000_000 // size + chance.randint(0, 20), size)
+        await cluster.close()
 
 
 # -- the server -----------------------------------------------------------------------------------------------------------

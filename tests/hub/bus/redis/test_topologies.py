@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,6 +20,7 @@ from tests.support.redis_server import RedisServer, why_no_redis
 from tests.support.redis_topologies import RedisCluster, WatchedRedis
 
 Start = Callable[..., RedisServer]
+LONG_ROUNDS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,28 @@ async def test_a_slot_moves_under_load(three_masters: RedisCluster, make_cluster
     heard = cluster.b.journal.events
     cluster.a.bus.publish(Envelope(TOPICS[0], DeliveryClass.EVENT, b"after"))
     await until(lambda: heard == [b"after"])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+async def test_slots_move_hundreds_of_times(three_masters: RedisCluster, make_cluster: MakeCluster) -> None:
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    for _ in range(LONG_ROUNDS):
+        cluster = make_cluster(three_masters)
+        slot = slot_of(cluster.names.of("t").meta)
+        async with cluster.under_load():
+            for _ in range(chance.randint(1, 4)):
+                source = three_masters.owner(slot)
+                target = chance.choice([master for master in three_masters.masters if master is not source])
+                await asyncio.to_thread(three_masters.move, slot, target, chance.choice([0, 0.02]))
+                await cluster.progress(chance.randint(1, 30))
+                assert three_masters.owner(slot) is target
+        await check(cluster)
+        in_log = await cluster.in_log()
+        assert set(cluster.a.acknowledged + cluster.b.acknowledged) <= in_log.keys()
+        await cluster.close()
 
 
 async def test_tenants_of_other_slots_do_not_notice(three_masters: RedisCluster, make_cluster: MakeCluster) -> None:
