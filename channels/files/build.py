@@ -97,7 +97,11 @@ def build(context: Context) -> Parts:
         endpoints=chats.endpoints,
         drains=chats.drains,
         channels=[*CHANNELS, *chats.channels],
-        offers=[LINK_OWNERS.offer(FileLinkOwner(context.transactions, changes, context.clock)), FILES.offer(files), *chats.offers],
+        offers=[
+            LINK_OWNERS.offer(FileLinkOwner(context.transactions, changes, context.clock, context.settings.objects.longest_upload_s)),
+            FILES.offer(files),
+            *chats.offers,
+        ],
         services=[retention, checks, *([scanner] if settings.scanner_url else []), *chats.services],
         outbox_consumers=[publisher, *chats.outbox_consumers],
         examples=[publisher],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from channels.files import store_files
 from channels.files.changes import FileChanges
-from channels.files.models import FileRecord
+from channels.files.models import GRACE_MS, FileRecord
 from channels.files.service_files import new_key
 from channels.files.state_machine import Action, State
 from hub.core.ports import Clock
@@ -24,12 +26,14 @@ class FileLinkOwner:
 
     purpose = Purpose.FILE
 
-    __slots__ = ("_changes", "_clock", "_transactions")
+    __slots__ = ("_changes", "_clock", "_longest_s", "_transactions")
 
-    def __init__(self, transactions: Transactions, changes: FileChanges, clock: Clock) -> None:
+    def __init__(self, transactions: Transactions, changes: FileChanges, clock: Clock, longest_s: Callable[[int], float]) -> None:
+        """``longest_s`` tells how many seconds an upload of so many bytes may last."""
         self._transactions = transactions
         self._changes = changes
         self._clock = clock
+        self._longest_s = longest_s
 
     async def begin(self, link: FileLink, coming: Coming) -> Upload | None:
         """See :class:`hub.objects.transfer.LinkOwner`. What is coming was announced, and counted, before there was a link."""
@@ -37,6 +41,9 @@ class FileLinkOwner:
         if file is None:
             return None
         if file.state is State.STARTED:
+            ends_ms = self._clock.wall_ms() + round(self._longest_s(file.size) * 1000)
+            if ends_ms > file.link_ends_ms + GRACE_MS:  # else there is time enough without another transaction
+                await self._transactions.write(lambda tx: _wait(tx, link, ends_ms))
             return Upload(new_key(file.id))
         stored = _stored(file)
         if file.key is None or stored is None:
@@ -67,6 +74,13 @@ class FileLinkOwner:
             return None
         etag = file.md5 or file.id.replace("-", "")  # what lies at a key never changes
         return Download(file.key, file.size, etag, file.name, file.content_type, file.uploaded_ms or file.created_ms)
+
+
+def _wait(tx: Transaction, link: FileLink, ends_ms: int) -> None:
+    """Have a file whose bytes are coming not fail before its upload has ended, as the end of a link does."""
+    file = store_files.lock(tx, link.tenant, link.id)
+    if file is not None and file.state is State.STARTED and file.link_ends_ms < ends_ms:
+        store_files.save(tx, replace(file, link_ends_ms=ends_ms))
 
 
 def _stored(file: FileRecord) -> Stored | None:

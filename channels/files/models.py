@@ -14,6 +14,9 @@ from channels.files.state_machine import FileStatus, State
 PREFIX: Final = "files/"
 """The folder of the family in the object store."""
 
+GRACE_MS: Final = 3_600_000
+"""Milliseconds after the end of its last link in which a file may still be completed."""
+
 INCOMING: Final = "incoming/files/"
 """The folder of uploads that go to the store itself: their links live on when the upload is complete."""
 

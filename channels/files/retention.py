@@ -11,7 +11,7 @@ import structlog
 from channels.files import idempotency, store_retention
 from channels.files.changes import FileChanges
 from channels.files.counters import Counters
-from channels.files.models import INCOMING, PREFIX
+from channels.files.models import GRACE_MS, INCOMING, PREFIX
 from channels.files.service_files import FileService
 from channels.files.settings import FilesSettings
 from channels.files.state_machine import Action
@@ -21,9 +21,6 @@ from hub.objects.claim import StoreClaim
 from hub.objects.removal import all_removed
 from hub.objects.store import ObjectStore
 from hub.storage.transactions import Transaction, Transactions
-
-GRACE_MS: Final = 3_600_000
-"""Milliseconds after the end of its last link in which a file may still be completed."""
 
 ORPHAN_MS: Final = 3_600_000
 """Milliseconds after which an object without a file is removed: its upload was not finished."""

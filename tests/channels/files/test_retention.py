@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,8 @@ from channels.files.retention import FilesRetention
 from channels.files.state_machine import FileStatus
 from hub.erasure import Person
 from hub.export import ExportCursorError, ExportSelection
+from hub.objects.store import Stored
+from hub.objects.transfer import LINK_OWNERS, Coming, Outcome
 from tests.channels.files.support import CONTACT, PNG, World, once
 
 
@@ -51,6 +54,30 @@ async def test_an_upload_that_nobody_completes_fails_an_hour_after_its_link(worl
     assert (await world.put(link)).status_code == 403, "the link is over"
     with pytest.raises(TokenReused, match=f"{empty.id} of this token is FAILED"):
         await world.start(client_token="t")
+
+
+async def test_an_upload_that_lasts_longer_than_the_hour_is_waited_for(world: World) -> None:
+    """20 MiB at ``objects.min_bytes_per_s``, which is 4,096, take 85 minutes."""
+    size = 20 * 1024 * 1024
+    owner = world.context.one(LINK_OWNERS)
+    file, link = await world.start(content=bytes(size))
+    small, _ = await world.start("small.txt")
+    read = world.links.read("PUT", *urlsplit(link.url)[2:4])
+    coming = await owner.begin(read, Coming(1, size))
+    assert coming is not None
+    world.clock.advance(300 + 3600)
+    assert await retention(world).trim() == 1
+    assert ((await world.now(small)) or small).status is FileStatus.FAILED
+    world.clock.advance(5150 - 3900)
+    assert await retention(world).trim() == 0
+    await world.store.put(coming.key, once(bytes(size)), size)
+    stored = Stored(size, "m", "s")
+    assert await owner.finish(read, coming, stored) is Outcome.KEPT
+    world.clock.advance(3599)
+    assert await retention(world).trim() == 0, "there is time to complete it"
+    world.clock.advance(1)
+    assert await retention(world).trim() == 1
+    assert ((await world.now(file)) or file).status is FileStatus.FAILED
 
 
 async def test_a_newer_link_gives_more_time(world: World) -> None:
