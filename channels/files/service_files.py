@@ -245,7 +245,8 @@ class FileService:
             raise NotUploaded(f"the bytes of the file {file_id} have not come: upload them by the link first")
         if file.state is State.FAILED:
             raise UploadEnded(f"the file {file_id} has failed ({file.reason}): announce it again")
-        if file.state is State.CHECKING and file.checking_ms is not None and file.checking_ms + self.check_lease_ms <= now_ms:
+        # a check of a time that is yet to come was begun by a clock that was ahead
+        if file.state is State.CHECKING and file.checking_ms is not None and abs(now_ms - file.checking_ms) >= self.check_lease_ms:
             file = self._changes.move(tx, file, Action.PUT_BACK, now_ms)
         if file.state is State.UPLOADED:
             file = self._changes.move(tx, file, Action.COMPLETE, now_ms, checking_ms=now_ms, completed_by=by)
@@ -265,7 +266,9 @@ class FileService:
         """
         now_ms = self._clock.wall_ms()
         total = 0
-        while left := await self._transactions.write(lambda tx: store_retention.claim_checks(tx, before_ms, now_ms, RESUMED_AT_ONCE)):
+        while left := await self._transactions.write(
+            lambda tx: store_retention.claim_checks(tx, before_ms, now_ms, now_ms + self.check_lease_ms, RESUMED_AT_ONCE)
+        ):
             for file in left:
                 try:
                     await self._decided(file, await self._verdict(file))

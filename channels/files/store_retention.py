@@ -14,12 +14,13 @@ KnownKeys = Callable[[Transaction, list[str]], set[str]]
 """Which of some keys of the object store belong to a file."""
 
 
-def claim_checks(transaction: Transaction, before_ms: int, now_ms: int, limit: int) -> list[FileRecord]:
-    """Take over files whose check began before a moment."""
+def claim_checks(transaction: Transaction, before_ms: int, now_ms: int, after_ms: int, limit: int) -> list[FileRecord]:
+    """Take over files whose check began before a moment; or after one that is yet to come, by a clock that was ahead."""
+    due = "state = 'checking' AND (checking_ms < ? OR checking_ms > ?)"
     rows = transaction.rows(
-        "UPDATE files SET checking_ms = ? WHERE number IN (SELECT number FROM files WHERE state = 'checking' AND checking_ms < ?"
-        f" ORDER BY number LIMIT ?) AND state = 'checking' AND checking_ms < ? RETURNING {COLUMNS}",
-        (now_ms, before_ms, limit, before_ms),
+        f"UPDATE files SET checking_ms = ? WHERE number IN (SELECT number FROM files WHERE {due} ORDER BY number LIMIT ?)"
+        f" AND {due} RETURNING {COLUMNS}",
+        (now_ms, before_ms, after_ms, limit, before_ms, after_ms),
     )
     return [of_row(row) for row in rows]
 

@@ -14,7 +14,7 @@ import pytest
 
 from channels.files.broken_checks import BrokenChecks
 from channels.files.errors import QuotaExceeded, TokenReused, UploadEnded
-from channels.files.models import PREFIX
+from channels.files.models import PREFIX, FileRecord
 from channels.files.retention import FilesRetention
 from channels.files.state_machine import FileStatus
 from hub.erasure import Person
@@ -356,6 +356,22 @@ async def test_a_check_of_another_hub_is_left_to_it_for_a_while(world: World) ->
 @pytest.mark.parametrize("light", [{"check_lease_s": 2}], indirect=True)
 async def test_the_lease_of_a_check_is_a_setting(light: World) -> None:
     await left_for(light, 2)
+
+
+async def test_a_check_that_began_by_a_clock_that_was_ahead_is_taken_over(world: World) -> None:
+    by_job, by_call, young = await world.uploaded(), await world.uploaded(), await world.uploaded()
+    now_ms = world.clock.wall_ms()
+
+    async def began(file: FileRecord, at_ms: int) -> None:
+        query = "UPDATE files SET state = 'checking', checking_ms = ? WHERE id = ?"
+        await world.transactions.write(lambda tx: tx.run(query, (at_ms, file.id)))
+
+    await began(by_call, now_ms + 86_400_000)
+    assert (await world.complete(by_call)).status is FileStatus.APPROVED
+    await began(by_job, now_ms + 86_400_000)
+    await began(young, now_ms + 1000)  # clocks of nodes differ by so much
+    assert await broken_checks(world).take_over() == 1
+    assert [((await world.now(each)) or each).status for each in (by_job, young)] == [FileStatus.APPROVED, FileStatus.PROCESSING]
 
 
 async def left_for(world: World, lease_s: float) -> None:
