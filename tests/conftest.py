@@ -17,7 +17,7 @@ from hypothesis import find, settings
 from hypothesis.strategies import text
 
 from tests.support.browser import NOT_INSTALLED, chromium
-from tests.support.hashes import LEAST
+from tests.support.cheap_secrets import LEAST
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm, set_for_all
 from tests.support.memory_folder import memory_folder, remove_left, use
 from tests.support.puppet import why_no_node

@@ -85,7 +85,7 @@ class AuthService:
         self.counters = AuthCounters()
         self.gate = gate
         self.guesses = CodeGuesses(clock, limits)
-        self.keys = SigningKeys(transactions, secret, clock.wall_ms, Recorder(audit))
+        self.keys = SigningKeys(transactions, secret, clock.wall_ms, Recorder(audit), settings.rsa_bits)
         self.limits = Limits(clock, settings)
         self.scopes = scopes
         self.settings = settings

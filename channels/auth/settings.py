@@ -61,6 +61,14 @@ class AuthSettings(BaseModel):
     pages_per_s: int = Field(10, ge=0, description="Sign-in pages and sign-ins of one address (IPv6: of its /64) in a second; 0: no limit.")
     request_s: int = Field(600, ge=60, le=3600, description="Seconds for which a sign-in page can be submitted.")
     remember_days: int = Field(30, ge=1, le=30, description="Days for which a browser stays signed in if its user wishes so.")
+    rsa_bits: int = Field(
+        3072,
+        ge=2048,
+        le=4096,
+        multiple_of=8,
+        description="Bits of the RSA keys that sign ID tokens: of those that are made from now on, every 90 days. RFC 7518 section 3.3 "
+        "asks for at least 2048; NIST SP 800-57 takes 3072 for as strong as AES of 128 bits.",
+    )
     issuers: tuple[IssuerSettings, ...] = Field(
         (), max_length=MAX_ISSUERS, description="External issuers whose tokens are taken: docs/authentication.md#external-issuers."
     )

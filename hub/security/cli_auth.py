@@ -35,7 +35,8 @@ def _auth(admin: Admin) -> typer.Typer:
         async def work(transactions: Transactions, settings: Settings) -> Sequence[KeyTimes]:
             from hub.security.signing import SigningKeys  # its libraries take time to load
 
-            return await SigningKeys(transactions, signing_secret(settings), now_ms, recorder_of(settings)).rotate()
+            bits = settings.auth.rsa_bits  # type: ignore[attr-defined]  # of the family auth
+            return await SigningKeys(transactions, signing_secret(settings), now_ms, recorder_of(settings), bits).rotate()
 
         made = admin.on_database(work, config, data_dir, database_url)
         if json:

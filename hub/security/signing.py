@@ -29,7 +29,6 @@ FRESH_MS: Final = 300_000
 """For how long keys that were read are used without looking again. It is much shorter than the time for which a key is published before it
 signs, so every node knows a key before any of them signs with it."""
 
-RSA_BITS: Final = 3072
 _NONCE_BYTES: Final = 12
 
 _log = structlog.get_logger(__name__)
@@ -38,11 +37,11 @@ _log = structlog.get_logger(__name__)
 class SigningKeys:
     """Signs claims, and makes keys as they are needed. The libraries are loaded with the first use."""
 
-    __slots__ = ("_audit", "_keys", "_lock", "_now_ms", "_read_ms", "_seal", "_transactions", "_unreadable")
+    __slots__ = ("_audit", "_keys", "_lock", "_now_ms", "_read_ms", "_rsa_bits", "_seal", "_transactions", "_unreadable")
 
-    def __init__(self, transactions: Transactions, secret: bytes, now_ms: Callable[[], int], audit: Recorder) -> None:
+    def __init__(self, transactions: Transactions, secret: bytes, now_ms: Callable[[], int], audit: Recorder, rsa_bits: int) -> None:
         """``secret`` is ``HUB_SECRET``; ``now_ms`` returns the time of day, in milliseconds since 1970 UTC; ``audit`` records who rotates
-        keys.
+        keys; ``rsa_bits`` is the length of RSA keys that are made: those that were made before sign on as they are.
         """
         self._audit = audit
         self._transactions = transactions
@@ -50,6 +49,7 @@ class SigningKeys:
         self._now_ms = now_ms
         self._keys: dict[KeyTimes, Key] = {}
         self._read_ms: int | None = None
+        self._rsa_bits = rsa_bits
         self._lock = asyncio.Lock()
         self._unreadable: set[str] = set()
 
@@ -112,7 +112,7 @@ class SigningKeys:
         """Make and store a key that signs from ``when``; ``told``: somebody has ordered it, which the audit log tells. None: another node
         has made one meanwhile.
         """
-        key = await asyncio.to_thread(_generate, algorithm)
+        key = await asyncio.to_thread(_generate, algorithm, self._rsa_bits)
         kid = key.thumbprint()
         sealed = self._sealed(kid, key.as_pem(private=True))
 
@@ -171,10 +171,10 @@ class SigningKeys:
         return _imported(algorithm, pem)
 
 
-def _generate(algorithm: str) -> Key:
+def _generate(algorithm: str, rsa_bits: int) -> Key:
     from joserfc.jwk import ECKey, RSAKey
 
-    return RSAKey.generate_key(RSA_BITS) if algorithm == RS256 else ECKey.generate_key("P-256")
+    return RSAKey.generate_key(rsa_bits) if algorithm == RS256 else ECKey.generate_key("P-256")
 
 
 def _imported(algorithm: str, pem: bytes) -> Key:

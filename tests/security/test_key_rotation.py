@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from hub.audit.log import Recorder
-from hub.security import signing
 from hub.security.signing import SigningKeys
 from tests.channels.auth.conftest import Server
 from tests.hub.security.conftest import SECRET
+from tests.support.cheap_secrets import RSA_BITS
 
 STEP_MS = 2 * 3_600_000
 DAY_MS = 24 * 3_600_000
 STEPS = 22
 ROTATED_AT = 4
 AT_ONCE = 4
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of 3,072 bits takes a second to make."""
-    monkeypatch.setattr(signing, "RSA_BITS", 2048)
 
 
 async def refreshed(server: Server, tokens: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +30,7 @@ async def refreshed(server: Server, tokens: dict[str, Any]) -> dict[str, Any]:
 
 async def test_tokens_verify_by_the_key_sets_of_the_day_before_and_the_day_after(server: Server) -> None:
     """Two administrators rotate at once, on a node of their own, as `hub auth rotate-keys` does."""
-    other = SigningKeys(server.access.transactions, SECRET, server.access.clock.wall_ms, Recorder(server.access.audit))
+    other = SigningKeys(server.access.transactions, SECRET, server.access.clock.wall_ms, Recorder(server.access.audit), RSA_BITS)
     families = [await server.tokens() for _ in range(AT_ONCE)]
     key_sets: list[KeySet] = []
     signed: list[tuple[int, str, str]] = []

@@ -33,6 +33,7 @@ from hub.security.routes import create_router as security_router
 from hub.storage.database import Database
 from tests.hub.security.conftest import SECRET, Access, clock, make_access
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
+from tests.support.cheap_secrets import RSA_BITS
 from tests.world import ManualClock
 
 __all__ = ["clock", "database", "empty_url", "light_database", "postgres", "sqlite"]
@@ -142,7 +143,7 @@ async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[S
         assert night is not None
         gate = access.make_gate(scopes=SCOPES)
         await gate.start()
-        settings = AuthSettings(token_requests_per_s=0, tenant_token_requests_per_s=0, pages_per_s=0)
+        settings = AuthSettings(token_requests_per_s=0, tenant_token_requests_per_s=0, pages_per_s=0, rsa_bits=RSA_BITS)
         service = AuthService(
             transactions=transactions,
             gate=gate,

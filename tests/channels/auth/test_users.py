@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hub.security.directory import Gone
 from hub.security.oauth.ports import Asker
 from hub.security.tickets import Opened, credential_version
 from tests.channels.auth.conftest import CALLBACK, HUB, Server, ask, query_of, submit
-from tests.support.hashes import cost_of
+from tests.support.cheap_secrets import cost_of
 
 USERINFO = ["/auth/v3/userinfo", "/auth/v3/openid/userinfo", "/auth/v3/jwt-userinfo"]
 
@@ -264,6 +265,14 @@ async def test_after_signing_out_a_browser_goes_where_its_client_registered(serv
     async with server.program(**headers) as program:
         answer = await program.get("/auth/v3/sign-out", params={"redirectUri": uri})
     assert (answer.status_code, answer.headers.get("location")) == ((302, uri) if goes else (200, None))
+
+
+async def test_keys_that_sign_are_as_long_as_the_settings_say(server: Server) -> None:
+    async with server.program() as program:
+        keys = (await program.get("/auth/v3/jwks.json")).json()["keys"]
+    assert (
+        [len(urlsafe_b64decode(key["n"] + "==")) * 8 for key in keys if key["kty"] == "RSA"] == [2048] == [server.service.settings.rsa_bits]
+    )
 
 
 # -- passwords --------------------------------------------------------------------------------------------------------

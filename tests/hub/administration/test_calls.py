@@ -8,7 +8,7 @@ import pytest
 
 from hub.storage.database import Database
 from tests.hub.administration.conftest import CALLS, Office, make_office
-from tests.support.hashes import cost_of
+from tests.support.cheap_secrets import cost_of
 from tests.world import ManualClock
 
 USER = {"name": "ana", "password": "correct horse", "roles": ["supervisor"]}

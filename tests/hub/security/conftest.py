@@ -29,7 +29,7 @@ from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
 from tests.support.access import ACCESS
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 from tests.world import ManualClock
 
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]

@@ -18,7 +18,7 @@ from channels.families import FAMILIES
 from hub.objects.instances import instance_id
 from hub.security import cli, cli_database
 from hub.security.models import AdminError
-from tests.support.hashes import LEAST
+from tests.support.cheap_secrets import LEAST
 
 Hub = Callable[..., Result]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,14 @@ import typer
 from typer.testing import CliRunner
 
 from channels.families import FAMILIES
-from hub.security import cli, cli_auth, cli_clients, cli_database, signing
+from hub.ops.settings import Settings
+from hub.security import cli, cli_auth, cli_clients, cli_database
+from hub.security.cli_database import Admin, now_ms, recorder_of
+from hub.security.secret import signing_secret
+from hub.security.signing import SigningKeys
+from hub.storage.transactions import Transactions
 from tests.hub.security.test_cli import Hub, as_json
+from tests.support.cheap_secrets import LEAST
 
 
 @cache
@@ -29,7 +36,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Runs a command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)
-    return lambda *arguments, **options: CliRunner().invoke(commands(), arguments, **options)
+    return lambda *arguments, **options: CliRunner().invoke(commands(), arguments, env=LEAST, **options)
 
 
 def test_a_public_client_from_beginning_to_end(hub: Hub) -> None:
@@ -125,9 +132,19 @@ def test_a_list_fits_a_terminal(hub: Hub) -> None:
     assert max(map(len, hub("client", "list").stdout.splitlines())) <= 120
 
 
-def test_signing_keys_are_rotated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing, "RSA_BITS", 2048)
+def test_signing_keys_are_rotated(hub: Hub) -> None:
     hub("tenant", "add", "acme")
     made = as_json(hub("auth", "rotate-keys", "--json"))
     assert {key["algorithm"] for key in made} == {"RS256", "ES256"}
     assert "signs from" in hub("auth", "rotate-keys").stdout
+
+
+def test_signing_keys_are_as_long_as_the_settings_say(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    hub("auth", "rotate-keys")
+
+    async def lengths(transactions: Transactions, settings: Settings) -> set[int]:
+        keys = SigningKeys(transactions, signing_secret(settings), now_ms, recorder_of(settings), rsa_bits=4096)
+        return {len(urlsafe_b64decode(key["n"] + "==")) * 8 for key in (await keys.key_set())["keys"] if key["kty"] == "RSA"}
+
+    assert Admin(lambda: FAMILIES).on_database(lengths, None, None, None) == {2048}

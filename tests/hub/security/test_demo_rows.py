@@ -9,7 +9,7 @@ from hub.security.clients_store import ClientsStore, NewClient
 from hub.security.demo_rows import keep_demo_rows
 from hub.security.models import AdminError
 from tests.hub.security.conftest import Access
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 
 
 async def names(access: Access) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from hub.security import passwords
 from hub.security.passwords import PasswordHashes, hashes_of, verify_built_in
 from hub.security.settings import PasswordHashSettings
-from tests.support.hashes import QUICK, cost_of
+from tests.support.cheap_secrets import QUICK, cost_of
 
 REAL = hashes_of(PasswordHashSettings())
 """At the cost that the settings have by default."""

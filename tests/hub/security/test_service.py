@@ -17,7 +17,7 @@ from hub.security.store import Store
 from hub.storage.service import DatabaseService
 from tests.hub.security.conftest import bearer, scope
 from tests.support.access import ACCESS
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 from tests.world import ManualClock
 
 

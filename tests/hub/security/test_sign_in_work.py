@@ -15,7 +15,7 @@ from hub.security.sign_in import TooManyTriesError, sign_in
 from hub.storage.database import Database
 from tests.hub.security.conftest import Access, make_access
 from tests.hub.storage.backends import running
-from tests.support.hashes import cost_of
+from tests.support.cheap_secrets import cost_of
 from tests.world import ManualClock
 
 TRIES = {

@@ -12,22 +12,16 @@ from joserfc.jwk import KeySet
 from structlog.testing import capture_logs
 
 from hub.audit.log import Recorder
-from hub.security import signing
 from hub.security.oauth.keys import AFTER_MS, AHEAD_MS, ES256, RS256, SIGNS_MS
 from hub.security.signing import FRESH_MS, SigningKeys
 from tests.hub.security.conftest import SECRET, Access
+from tests.support.cheap_secrets import RSA_BITS
 
 DAY_S = 86_400
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of 3,072 bits takes a second to make."""
-    monkeypatch.setattr(signing, "RSA_BITS", 2048)
-
-
 def node(access: Access, secret: bytes = SECRET) -> SigningKeys:
-    return SigningKeys(access.transactions, secret, access.clock.wall_ms, Recorder(access.audit))
+    return SigningKeys(access.transactions, secret, access.clock.wall_ms, Recorder(access.audit), RSA_BITS)
 
 
 async def checked(keys: SigningKeys, token: str, algorithm: str) -> dict[str, Any]:
@@ -48,7 +42,7 @@ async def test_nodes_that_need_the_first_keys_at_once_share_them(access_both: Ac
 
 async def test_a_node_whose_clock_is_behind_signs_too(access: Access) -> None:
     await node(access).key_set()
-    late = SigningKeys(access.transactions, SECRET, lambda: access.clock.wall_ms() - 60_000, Recorder(access.audit))
+    late = SigningKeys(access.transactions, SECRET, lambda: access.clock.wall_ms() - 60_000, Recorder(access.audit), RSA_BITS)
     assert await checked(node(access), await late.sign(ES256, "JWT", {"n": 1}), ES256) == {"n": 1}
 
 

@@ -9,7 +9,7 @@ from hub.security.credentials import hash_secret
 from hub.security.models import AdminError, ExistsError, NotThereError
 from hub.security.roles import Grant
 from tests.hub.security.conftest import Access
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 
 GRANT = Grant(Action.SUBSCRIBE, ("/a/**",))
 

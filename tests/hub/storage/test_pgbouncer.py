@@ -16,7 +16,7 @@ from hub.storage.migrations import migrate
 from hub.storage.transactions import Transaction, Transactions
 from tests.conftest import HubFactory
 from tests.hub.storage.backends import Postgres, opened, running, running_at
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 from tests.support.hub_process import clean_environment, run_hub
 from tests.support.pgbouncer import PgBouncer, why_no_pgbouncer
 

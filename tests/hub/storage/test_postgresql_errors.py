@@ -15,7 +15,7 @@ from hub.storage.database import Database
 from hub.storage.postgresql_errors import of_no_use
 from hub.storage.transactions import StorageError, Transactions
 from tests.hub.storage.backends import Postgres, opened
-from tests.support.hashes import QUICK
+from tests.support.cheap_secrets import QUICK
 
 
 @pytest.fixture
