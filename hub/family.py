@@ -245,6 +245,10 @@ class Family:
     """Its OAuth scopes, by name."""
     heard: Mapping[str, str] = field(default_factory=dict)
     """The operations that subscribers of its channels need, by the pattern of the declaration. Its parts declare the same."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """What tenants have in it that nobody makes again, so that a tenant that has some is removed by force alone: from a noun, to which an s
+    can be added, to a table with a column ``tenant``, whose rows go with the tenant.
+    """
 
 
 def of_process(families: Iterable[Family], role: str) -> tuple[Family, ...]:

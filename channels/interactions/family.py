@@ -15,6 +15,7 @@ family = Family(
     "interactions",
     _build,
     settings=InteractionsSettings,
+    held={"interaction": "interactions"},
     migrations="channels.interactions.migrations",
     operations={
         "/interactions/read": "look at interactions",

@@ -17,6 +17,7 @@ family = Family(
     "media_storage",
     _build,
     settings=MediaStorageSettings,
+    held={"media file": "media_objects"},
     migrations="channels.media_storage.migrations",
     runs_in=frozenset({ProcessRole.EDGE}),
     operations={"/media/**": "list, upload, download and delete files of media storage, by the path of their folder"},

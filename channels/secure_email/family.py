@@ -16,6 +16,7 @@ family = Family(
     "secure_email",
     _build,
     settings=SecureEmailSettings,
+    held={"secure mail": "secure_mails"},
     migrations="channels.secure_email.migrations",
     checks=(attachments,),
     runs_in=frozenset({ProcessRole.EDGE}),

@@ -57,16 +57,18 @@ def _tenants(admin: Admin) -> typer.Typer:
     @app.command(epilog="Example:  hub tenant remove acme --force")
     def remove(
         name: str,
-        force: Annotated[bool, typer.Option("--force", help="Remove its users, keys, tokens and clients with it.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Remove all that it has with it: users, keys, files, chats, ...")] = False,
         config: Config = None,
         data_dir: DataDir = None,
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Remove a tenant; one that still has users, keys, tokens or clients only by force."""
+        """Remove a tenant; one that still has something, such as users, keys or files, only by force."""
         from hub.eventlog.removal import remove_events  # imported here, because most commands do not need it
+        from hub.families import whole
 
-        admin.run(lambda store: store.remove_tenant(name, force=force, also=remove_events), config, data_dir, database_url)
+        held = {noun: table for family in whole(admin.families()) for noun, table in family.held.items()}
+        admin.run(lambda store: store.remove_tenant(name, force=force, also=remove_events, held=held), config, data_dir, database_url)
         show_removed(f"tenant {name}", json)
 
     return app

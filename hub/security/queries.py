@@ -102,6 +102,13 @@ def count_by_tenant(tx: Transaction, table: str) -> dict[str, int]:
     return {tenant: count for tenant, count in rows}  # noqa: C416  to mypy the rows are tuples of any length
 
 
+def count_of_tenant(tx: Transaction, table: str, tenant: str) -> int:
+    """The number of rows of a table that one tenant has."""
+    row = tx.row(f"SELECT count(*) FROM {table} WHERE tenant = ?", (tenant,))  # noqa: S608  a table's name of the hub's own families
+    assert row is not None
+    return int(row[0])
+
+
 def all_tenants(tx: Transaction) -> list[Tenant]:
     """Every tenant, by name."""
     users, keys, access_keys, tokens, clients = (

@@ -5,8 +5,9 @@ Each change raises the revision in the same transaction; running nodes apply it 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from hub.audit.changes import differences
@@ -86,28 +87,33 @@ class Store(RolesStore, KeysStore):
         return await self._transactions.read(lambda tx: queries.tenant_of(tx, name))
 
     async def remove_tenant(
-        self, name: str, *, force: bool = False, also: Callable[[Transaction, str], object] = lambda _, __: None
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        also: Callable[[Transaction, str], object] = lambda _, __: None,
+        held: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Remove a tenant. With ``force``, its users, keys, tokens and clients are removed too. ``also`` removes in the same transaction
-        what others have of it.
+        """Remove a tenant. With ``force``, all that it has is removed too. ``also`` removes in the same transaction what others have of it.
+        ``held``: see :attr:`hub.family.Family.held`, of all families.
 
         Raises:
             NotThereError: there is no tenant of that name.
-            AdminError: without ``force``: the tenant still has users, keys, tokens or clients.
+            AdminError: without ``force``: the tenant still has something.
         """
 
         def remove(tx: Transaction) -> None:
             queries.begin_change(tx)
             tenant = queries.tenant_of(tx, name)
-            if not force and (tenant.users or tenant.keys or tenant.tokens or tenant.clients):
-                held = (("user", tenant.users), ("key", tenant.keys), ("token", tenant.tokens), ("client", tenant.clients))
-                told = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in held if count)
+            has = {"user": tenant.users, "key": tenant.keys, "token": tenant.tokens, "client": tenant.clients}
+            has |= {noun: queries.count_of_tenant(tx, table, name) for noun, table in held.items()}
+            if not force and any(has.values()):
+                told = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in has.items() if count)
                 raise AdminError(f"tenant: {name} still has {told}; remove them first, or with --force all at once")
             tx.run("DELETE FROM tenants WHERE name = ?", (name,))
             also(tx, name)
             self._note(tx, Kind.TENANT, name)
-            before = {"users": tenant.users, "keys": tenant.keys, "tokens": tenant.tokens, "clients": tenant.clients}
-            self._audit.record(tx, Event.TENANT_REMOVED, name, before=before)
+            self._audit.record(tx, Event.TENANT_REMOVED, name, before={f"{noun}s": count for noun, count in has.items()})
 
         await self._transactions.write(remove)
 

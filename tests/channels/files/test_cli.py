@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import typer
@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from channels.files import cli, store_files
 from channels.files.family import family
+from channels.files.participants import store_chats
+from channels.files.participants.models import Chat
 from hub.families import migrations_of
 from hub.objects.local import LocalStore
 from hub.security import cli as security_cli
@@ -24,6 +26,7 @@ from hub.storage.transactions import Transaction
 from tests.channels.files.support import CONTACT, new_file
 
 Hub = Callable[..., Result]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -48,8 +51,36 @@ def as_json(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+def test_a_tenant_with_files_and_chats_is_removed_by_force_alone(hub: Hub, tmp_path: Path) -> None:
+    for identifier in ("aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"):
+        insert(tmp_path, identifier)
+    begun = Chat("acme", "4712", 1, 1, 0, None, True)
+    in_database(tmp_path, lambda tx: store_chats.insert(tx, begun))
+    refused = hub("tenant", "remove", "acme")
+    assert refused.exit_code == 1
+    assert "acme still has 2 files, 1 chat; remove them first, or with --force all at once" in " ".join(refused.output.split())
+    assert as_json(hub("tenant", "remove", "acme", "--force", "--json")) == {"removed": "tenant acme"}
+    assert in_database(tmp_path, lambda tx: [*tx.rows("SELECT 1 FROM files"), *tx.rows("SELECT 1 FROM chats")]) == []
+    hub("tenant", "add", "acme")
+    assert as_json(hub("tenant", "remove", "acme", "--json")) == {"removed": "tenant acme"}
+
+
 async def piece(content: bytes) -> AsyncIterator[bytes]:
     yield content
+
+
+def in_database(folder: Path, work: Callable[[Transaction], T]) -> T:
+    """What a transaction on the database of the commands returns."""
+
+    async def run() -> T:
+        storage = DatabaseService(f"sqlite:///{folder / 'hub.db'}", migrations=migrations_of([family]), exclusive=False)
+        await storage.start()
+        try:
+            return await storage.transactions.write(work)
+        finally:
+            await storage.stop()
+
+    return asyncio.run(run())
 
 
 def insert(folder: Path, identifier: str, **more: Any) -> str:
@@ -61,12 +92,9 @@ def insert(folder: Path, identifier: str, **more: Any) -> str:
         store_files.insert(tx, identifier, new_file(**more), "text/plain", 1_795_956_000_000, 0)
         tx.run("UPDATE files SET object_key = ?, state = 'approved' WHERE id = ?", (key, identifier))
 
+    in_database(folder, write)
+
     async def run() -> None:
-        url = f"sqlite:///{folder / 'hub.db'}"
-        storage = DatabaseService(url, migrations=migrations_of([family]), exclusive=False)
-        await storage.start()
-        await storage.transactions.write(write)
-        await storage.stop()
         store = LocalStore(folder / "objects")
         await store.put(key, piece(b"hello"), 5)
         await store.close()
