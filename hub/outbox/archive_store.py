@@ -101,6 +101,16 @@ def find(transaction: Transaction, tenant: str, delivery: int) -> tuple[Delivery
     return Delivery(*row[:-1]), row[-1], [Attempt(*each) for each in attempts]
 
 
+def last_failure(transaction: Transaction, tenant: str, endpoint: str) -> Attempt | None:
+    """The last attempt of deliveries to an endpoint that were not delivered; None: there is none, or it is forgotten."""
+    row = transaction.row(
+        "SELECT a.number, a.at_ms, a.duration_ms, a.status, a.error, a.body FROM attempts a JOIN deliveries d ON d.id = a.delivery"
+        " WHERE d.tenant = ? AND d.endpoint = ? AND d.state <> ? ORDER BY a.at_ms DESC, a.delivery DESC, a.number DESC LIMIT 1",
+        (tenant, endpoint, DeliveryState.DELIVERED.value),
+    )
+    return None if row is None else Attempt(*row)
+
+
 def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) -> Row | None:
     """Deliver again, with the whole schedule, a delivery that has ended. Returns (endpoint, state before, whether the endpoint is enabled);
     None if there is no such delivery. A delivery that is pending, or whose endpoint was removed, does not change.

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from hub.core.field_error import FieldError
+from hub.core.json_text import show
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
+from hub.outbox.archive_store import Attempt
 from hub.outbox.models import Endpoint
 from hub.security.cli_database import Admin, recorder_of
 from hub.security.models import AdminError
@@ -45,6 +47,9 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 
 _SAVE_IT = "Keep the secret now: it is not shown again."
 
+
+_SHOWN_BODY = 200
+"""Characters of what a receiver answered that are shown."""
 
 _OPTIONS = {"types": "type", "headers": "header"}
 """Fields whose option has another name, since it may be given several times."""
@@ -224,11 +229,15 @@ def _look(app: typer.Typer, runner: _Runner) -> None:
         database_url: DatabaseUrl = None,
         json: AsJson = False,
     ) -> None:
-        """Show an endpoint."""
-        _show(
-            runner.run(tenant, lambda tx, administration, name: administration.find(tx, name, endpoint), config, data_dir, database_url),
-            json,
-        )
+        """Show an endpoint, and of one that fails, or was disabled for that, how the last attempt failed."""
+
+        def work(tx: Transaction, administration: Administration, name: str) -> tuple[Endpoint, Attempt | None]:
+            found = administration.find(tx, name, endpoint)
+            fails = found.failing_since_ms is not None or not found.enabled
+            return found, archive_store.last_failure(tx, name, endpoint) if fails else None
+
+        found, failure = runner.run(tenant, work, config, data_dir, database_url)
+        _show(found, json, failure=failure)
 
 
 def _remove(app: typer.Typer, runner: _Runner) -> None:
@@ -304,15 +313,25 @@ def _plain(endpoint: Endpoint) -> dict[str, Any]:
     return shown
 
 
-def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | None = None) -> None:
+def _failure(attempt: Attempt) -> str:
+    """How an attempt failed, for people: the body is what the receiver said of it."""
+    status = f"status {attempt.status}" if attempt.status else ""
+    body = attempt.body.decode("utf-8", "replace")[:_SHOWN_BODY] if attempt.status else ""
+    told = ": ".join(each for each in (status, attempt.error if attempt.error != status else "", show(body) if body else "") if each)
+    return f"{datetime.fromtimestamp(attempt.at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC: {told}"
+
+
+def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | None = None, failure: Attempt | None = None) -> None:
     if as_json:
-        print_json({**_plain(endpoint), **({"secret": secret} if secret is not None else {})})
+        last = {} if failure is None else {"last_failure": {"at_ms": failure.at_ms, "status": failure.status, "error": failure.error}}
+        print_json({**_plain(endpoint), **last, **({"secret": secret} if secret is not None else {})})
         return
     if done:
         errors.print(done, style="green", markup=False)
     shown = {**_plain(endpoint), "state": _state(endpoint)}
     names = ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "throttle", "state")
-    print_fields({name: ", ".join(value) if isinstance(value := shown[name], list) else str(value or "") for name in names})
+    fields = {name: ", ".join(value) if isinstance(value := shown[name], list) else str(value or "") for name in names}
+    print_fields(fields if failure is None else {**fields, "last failure": _failure(failure)})
     if secret is not None:
         typer.echo(f"secret: {secret}")
         errors.print(_SAVE_IT, style="yellow", markup=False)

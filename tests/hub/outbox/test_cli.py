@@ -186,6 +186,35 @@ def test_dead_deliveries_are_replayed(hub: Hub, tmp_path: Path) -> None:
     assert states == [("pending", 1)]
 
 
+def test_of_an_endpoint_that_fails_the_last_failure_is_shown(hub: Hub, tmp_path: Path) -> None:
+    endpoint = add(hub)["id"]
+    assert "last failure" not in hub("endpoint", "show", endpoint).stdout
+
+    async def fail(error: str) -> None:
+        recording = Recording(ManualClock())
+
+        def write(tx: Transaction) -> None:
+            event = recording.add("k")(tx)
+            made = delivery_store.create(tx, event, endpoint, 5_000, "me", 6_000)
+            assert made is not None
+            work = Work(made.delivery, endpoint, 0, 0, event, 0)
+            delivery_store.record(tx, work, outcome(500), owner="me", state=DeliveryState.PENDING, next_ms=0, error=error)
+            tx.run("UPDATE endpoints SET failing_since_ms = 1795956000000")
+            tx.run("UPDATE attempts SET at_ms = 1795956000000, status = 0, error = ? WHERE delivery = ?", (error, made.delivery))
+
+        await in_database(tmp_path, write)
+
+    asyncio.run(fail("the name crm.example.com is not known"))
+    shown = " ".join(hub("endpoint", "show", endpoint).stdout.split())
+    assert "last failure 2026-11-29 " in shown
+    assert "the name crm.example.com is not known" in shown
+    assert as_json(hub("endpoint", "show", endpoint, "--json"))["last_failure"] == {
+        "at_ms": 1_795_956_000_000,
+        "status": 0,
+        "error": "the name crm.example.com is not known",
+    }
+
+
 async def in_database(folder: Path, work: Callable[[Transaction], Any]) -> Any:
     database = Database(f"sqlite:///{folder / 'hub-data' / 'hub.db'}")
     transactions = Transactions(backend_of(database))
