@@ -178,6 +178,15 @@ def _generate(algorithm: str, rsa_bits: int) -> Key:
 
 
 def _imported(algorithm: str, pem: bytes) -> Key:
+    """A key that was sealed. Whether its numbers are primes is not looked at, which would hold the event loop for 90 ms where it has 3,072
+    bits: the seal has shown that a hub of this secret has made it.
+    """
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from joserfc.jwk import ECKey, RSAKey
 
-    return RSAKey.import_key(pem) if algorithm == RS256 else ECKey.import_key(pem)
+    if algorithm != RS256:
+        return ECKey.import_key(pem)
+    key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, RSAPrivateKey)
+    return RSAKey.import_key(key)

@@ -31,6 +31,7 @@ from hub.security.hosts import Hosts
 from hub.security.roles import calls
 from hub.security.routes import create_router as security_router
 from hub.storage.database import Database
+from hub.storage.transactions import Row, Transactions
 from tests.hub.security.conftest import SECRET, Access, clock, make_access
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
 from tests.support.cheap_secrets import RSA_BITS
@@ -128,6 +129,20 @@ def query_of(answer: httpx.Response) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
 
 
+_signing_keys: dict[int, list[Row]] = {}
+"""The rows of signing keys that a server made, by the time of its clock: others of that time get them. To make a key takes 30 ms of CPU."""
+
+
+async def _give_signing_keys(transactions: Transactions, service: AuthService, now_ms: int) -> None:
+    if now_ms in _signing_keys:
+        insert = "INSERT INTO signing_keys (kid, algorithm, sealed, signs_from_ms, signs_until_ms) VALUES (?, ?, ?, ?, ?)"
+        await transactions.write(lambda tx: [tx.run(insert, tuple(row)) for row in _signing_keys[now_ms]])
+        return
+    await service.keys.key_set()
+    select = "SELECT kid, algorithm, sealed, signs_from_ms, signs_until_ms FROM signing_keys"
+    _signing_keys[now_ms] = await transactions.read(lambda tx: tx.rows(select))
+
+
 async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[Server]:
     async with running(database) as transactions:
         access = await make_access(transactions, clock)
@@ -154,6 +169,7 @@ async def make_server(database: Database, clock: ManualClock) -> AsyncIterator[S
             secret=SECRET,
             audit=access.audit,
         )
+        await _give_signing_keys(transactions, service, clock.wall_ms())
         hosts = Hosts(public_url=HUB)
         signer = PageSigner(SECRET, service.now_s, settings.request_s)
         routers = [
