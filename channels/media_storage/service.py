@@ -181,7 +181,7 @@ class MediaService:
         if not check_file(key).startswith(f"{EXPORTS}/"):
             raise FieldError.of_value("key", f"a key below {EXPORTS}/", key)
         made = str(uuid.uuid4())
-        stored = await self._objects.put(object_key(tenant, made), pieces, size)
+        stored = await self._objects.put(object_key(tenant, made), pieces, size, tenant=tenant)
 
         def keep(transaction: Transaction) -> MediaObject | None:
             return self.keep(transaction, tenant, key, made, stored)

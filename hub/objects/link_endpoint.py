@@ -219,7 +219,7 @@ class LinkEndpoint:
             await answer.empty(200, [(b"etag", _quoted(upload.stored.md5)), *_CORS])
             return
         try:
-            stored = await self._store.put(upload.key, pieces, size)
+            stored = await self._store.put(upload.key, pieces, size, tenant=link.tenant)
         except WrongSizeError as error:
             raise _Refused(400, "IncompleteBody", str(error), [_CLOSE]) from None
         outcome = await self._finish(link, upload, stored, owner)

@@ -60,7 +60,7 @@ class LocalStore:
         self._walks: dict[tuple[str, str], tuple[float, Iterator[tuple[str, Path]]]] = {}
         """Listings that go on, by folder and last key: a folder is read and sorted once, and not with each page."""
 
-    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False) -> Stored:
+    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False, tenant: str = "") -> Stored:
         """See :meth:`hub.objects.store.ObjectStore.put`."""
         path = self._path(key)
         through = Hashed(size)

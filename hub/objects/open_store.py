@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from hub.core.ports import Clock
 from hub.objects.local import LocalStore
+from hub.objects.sends import Sends
 from hub.objects.settings import ObjectsSettings
 from hub.objects.sigv4 import Credentials
 from hub.objects.store import ObjectStore
@@ -34,8 +35,9 @@ def local_folder(settings: ObjectsSettings, data_dir: Path) -> Path | None:
     return Path(unquote(parts.netloc + parts.path)) if parts.scheme == "file" else None
 
 
-def open_store(settings: ObjectsSettings, data_dir: Path, clock: Clock) -> ObjectStore:
-    """The store that the settings name. Nothing is read or written yet.
+def open_store(settings: ObjectsSettings, data_dir: Path, clock: Clock, sends: Sends | None = None) -> ObjectStore:
+    """The store that the settings name. Nothing is read or written yet. ``sends``: see :class:`hub.objects.spool.Spool`; without it one of
+    its own.
 
     Raises:
         ObjectsSettingsError: the library does not take an option.
@@ -55,7 +57,7 @@ def open_store(settings: ObjectsSettings, data_dir: Path, clock: Clock) -> Objec
     except (exceptions.BaseError, ValueError, TypeError) as error:
         raise ObjectsSettingsError(f"objects: the store {parts.scheme}://{parts.netloc} cannot be opened: {error}") from error
     links = _links(parts.netloc, parts.path.strip("/"), settings, clock) if settings.direct else None
-    return RemoteStore(backend, Spool(data_dir / "uploads", settings.max_sends), links)
+    return RemoteStore(backend, Spool(data_dir / "uploads", Sends(settings.max_sends) if sends is None else sends), links)
 
 
 def _s3(bucket: str, prefix: str, settings: ObjectsSettings) -> Any:

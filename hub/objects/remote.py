@@ -97,12 +97,12 @@ class RemoteStore:
         self._spool = spool
         self._links = links
 
-    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False) -> Stored:
+    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False, tenant: str = "") -> Stored:
         """See :meth:`hub.objects.store.ObjectStore.put`. With ``create_only`` the object is in memory as a whole while it is sent."""
         check_key(key)
         through = Hashed(size)
         try:
-            async with self._spool.whole(pieces, size, through) as content:
+            async with self._spool.whole(pieces, size, through, tenant) as content:
                 await self._put(key, content, size, create_only)
         except SourceError as error:
             raise error.error from None

@@ -79,8 +79,8 @@ class ObjectsSettings(BaseModel):
         default=4,
         ge=1,
         le=1_000,
-        description="Uploads that are passed on to a cloud's store at once, each with up to 15 MiB in memory; others wait on the disk of "
-        "`data_dir`.",
+        description="Uploads that are passed on to a cloud's store at once, each with up to 15 MiB in memory; of one tenant three quarters "
+        "of them. Others wait on the disk of `data_dir`.",
     )
     idle_s: float = Field(default=30.0, gt=0, le=3600, description="Seconds that an upload or download may stand still before it is ended.")
     request_s: float = Field(

@@ -4,7 +4,6 @@ little in memory, and the store is asked for seconds only.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from hub.objects.hashing import Hashed, append, gathered, hashed
+from hub.objects.sends import Sends
 from hub.objects.store import CHECKED_BYTES, StoreUnavailableError
 from hub.objects.threads import in_hashing_thread, in_thread
 from hub.storage.private_folder import make_private
@@ -23,16 +23,16 @@ MEMORY_BYTES: Final = 256 * 1024
 class Spool:
     """Unfinished uploads, in files without a name: they are gone with the process that has them open."""
 
-    __slots__ = ("_folder", "_turns")
+    __slots__ = ("_folder", "_sends")
 
-    def __init__(self, folder: Path, at_once: int) -> None:
-        """``folder`` is made when it is needed. ``at_once``: uploads that are passed on to the store at one time; others wait."""
+    def __init__(self, folder: Path, sends: Sends) -> None:
+        """``folder`` is made when it is needed. ``sends`` has the places of uploads that are passed on to the store; others wait."""
         self._folder = folder
-        self._turns = asyncio.Semaphore(at_once)
+        self._sends = sends
 
     @asynccontextmanager
-    async def whole(self, pieces: AsyncIterator[bytes], size: int, through: Hashed) -> AsyncIterator[bytes | BinaryIO]:
-        """All of an upload, counted and hashed: the bytes, or a file that is at its beginning. The block passes it on.
+    async def whole(self, pieces: AsyncIterator[bytes], size: int, through: Hashed, tenant: str) -> AsyncIterator[bytes | BinaryIO]:
+        """All of an upload of a tenant, counted and hashed: the bytes, or a file that is at its beginning. The block passes it on.
 
         Raises:
             SourceError: ``pieces`` raised something.
@@ -44,7 +44,7 @@ class Spool:
             return
         file = await self._filled(pieces, through)
         try:
-            async with self._turns:
+            async with self._sends.turn(tenant):
                 yield file
         finally:
             file.close()

@@ -134,7 +134,7 @@ class StoreLink:
 class ObjectStore(Protocol):
     """A store of objects. Every call may raise :class:`StoreUnavailableError`; those with a key, :class:`InvalidKeyError`."""
 
-    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False) -> Stored:
+    async def put(self, key: str, pieces: AsyncIterator[bytes], size: int, *, create_only: bool = False, tenant: str = "") -> Stored:
         """Write an object. When this returns, all of it is durable under its key. When it raises, nothing of it is there; only where the
         caller was cancelled at the very end may the whole object be.
 
@@ -143,6 +143,7 @@ class ObjectStore(Protocol):
             pieces: the bytes, in pieces of any size.
             size: how many bytes they are together.
             create_only: whether to refuse a key that is taken. Otherwise the object takes the place of the old one, at once.
+            tenant: whose it is, where one tenant is not to keep others waiting; empty: nobody's.
 
         Raises:
             WrongSizeError: more or fewer bytes came.

@@ -17,6 +17,7 @@ from hub.objects.claim import CLAIM_KEY
 from hub.objects.folder import ORPHAN_S, new_id
 from hub.objects.local import LocalStore
 from hub.objects.remote import RemoteStore
+from hub.objects.sends import Sends
 from hub.objects.spool import Spool
 from hub.objects.store import ObjectNotFoundError
 from hub.storage.transactions import StorageError
@@ -165,7 +166,7 @@ async def test_only_ids_become_keys(tmp_path: Path, identifier: str) -> None:
 
 
 async def test_media_from_before_the_object_store_are_read_and_removed(tmp_path: Path) -> None:
-    earlier, store = LocalStore(tmp_path / "media"), RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", 4))
+    earlier, store = LocalStore(tmp_path / "media"), RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", Sends(4)))
     before, since = new_id(), new_id()
     await MediaStore(earlier).write(before, b"old")
     media = MediaStore(store, PREFIX, earlier)

@@ -16,6 +16,7 @@ from hub.families import migrations_of
 from hub.objects.claim import CLAIM_KEY, StoreClaim, claimed_by, database_ids
 from hub.objects.local import LocalStore
 from hub.objects.remote import RemoteStore
+from hub.objects.sends import Sends
 from hub.objects.spool import Spool
 from hub.objects.store import ObjectStore, StoreUnavailableError
 from hub.storage.backends import backend_of
@@ -44,7 +45,9 @@ async def database(url: str) -> AsyncIterator[Transactions]:
 
 @pytest.fixture(params=["folder", "cloud"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return LocalStore(tmp_path / "objects") if request.param == "folder" else RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", 4))
+    return (
+        LocalStore(tmp_path / "objects") if request.param == "folder" else RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", Sends(4)))
+    )
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

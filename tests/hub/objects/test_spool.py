@@ -13,6 +13,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from hub.objects.remote import PART_BYTES, RemoteStore
+from hub.objects.sends import Sends
 from hub.objects.spool import MEMORY_BYTES, Spool
 from hub.objects.store import StoreUnavailableError
 from tests.hub.objects.test_store import keys, pieces
@@ -37,7 +38,7 @@ class Slow:
 
 @pytest.mark.parametrize("size", [PART_BYTES, PART_BYTES + 65_536])
 async def test_uploads_that_stand_still_are_not_in_memory(tmp_path: Path, size: int) -> None:
-    store = RemoteStore(MemoryStore(), Spool(tmp_path, 2))
+    store = RemoteStore(MemoryStore(), Spool(tmp_path, Sends(2)))
     clients = [Slow() for _ in range(UPLOADS)]
     tracemalloc.start()
     try:
@@ -58,7 +59,7 @@ async def test_uploads_that_stand_still_are_not_in_memory(tmp_path: Path, size: 
 
 
 async def test_few_are_passed_on_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = RemoteStore(MemoryStore(), Spool(tmp_path, 2))
+    store = RemoteStore(MemoryStore(), Spool(tmp_path, Sends(2)))
     now = most = 0
     ask = obstore.put_async
 
@@ -79,7 +80,7 @@ async def test_few_are_passed_on_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    store = RemoteStore(MemoryStore(), Spool(tmp_path / "file" / "uploads", 2))
+    store = RemoteStore(MemoryStore(), Spool(tmp_path / "file" / "uploads", Sends(2)))
     size = MEMORY_BYTES + 1
     with pytest.raises(StoreUnavailableError, match="the folder of uploads: Not a directory"):
         await store.put("a/x", pieces(bytes(size), 65_536), size)

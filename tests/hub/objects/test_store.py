@@ -21,6 +21,7 @@ from hub.objects.claim import CLAIM_KEY
 from hub.objects.local import LocalStore
 from hub.objects.open_store import open_store
 from hub.objects.remote import PART_BYTES, RemoteStore
+from hub.objects.sends import Sends
 from hub.objects.settings import ObjectsSettings
 from hub.objects.spool import Spool
 from hub.objects.store import (
@@ -52,7 +53,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
         return LocalStore(tmp_path / "objects")
     if request.param == "memory":
-        return RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", 4))
+        return RemoteStore(MemoryStore(), Spool(tmp_path / "uploads", Sends(4)))
     server: S3Server = request.getfixturevalue("s3_server")
     settings = ObjectsSettings(**server.settings(request.getfixturevalue("bucket"), uuid.uuid4().hex))
     return open_store(settings, tmp_path, ManualClock())
