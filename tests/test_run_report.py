@@ -98,6 +98,42 @@ def test_a_worker_keeps_no_report_of_a_file_that_is_over(folder: Path) -> None:
     assert code == 0, output
 
 
+KEEPS = """
+import boto3, pytest, weakref
+
+class Hub:
+    pass
+
+HUBS = []
+
+@pytest.mark.parametrize("fault", [KeyError("odd")])
+def test_raised(fault):
+    hub = Hub()
+    HUBS.append(weakref.ref(hub))
+    with pytest.raises(KeyError):
+        raise fault
+
+def test_default_session():
+    boto3.setup_default_session()
+    assert [each() for each in HUBS] == [None]
+"""
+
+KEPT_BY_OTHERS = """
+import boto3
+
+def test_none_is_kept():
+    assert boto3.DEFAULT_SESSION is None
+"""
+
+
+def test_what_raised_parameters_and_libraries_keep_is_let_go(folder: Path) -> None:
+    (folder / "test_a_first.py").write_text(KEEPS)
+    (folder / "test_b_second.py").write_text(KEPT_BY_OTHERS)
+    code, output = run(folder, "-k", "raised or default_session or none_is_kept")
+    assert code == 0, output
+    assert "3 passed" in output
+
+
 UNFREEZES = """
 import gc
 
