@@ -41,6 +41,11 @@ def access_of(families: Iterable[Family]) -> Access:
     return assemble((*families, *OWN))
 
 
+def webhook_types(families: Iterable[Family]) -> frozenset[str]:
+    """The types of events that go to endpoints of webhooks, of these families and the hub's own ones."""
+    return frozenset(event_type for family in whole(families) for event_type in family.webhooks)
+
+
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
     """The packages with the migrations of the hub's own families and these, of the event log and the leases of several nodes, and of the id
     of the database.

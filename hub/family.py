@@ -128,6 +128,8 @@ class Context:
     """What the families of this hub together allow."""
     leased: bool = False
     """Whether this process owns tenants by leases, so that it opens and drops them while it runs."""
+    webhook_types: frozenset[str] = frozenset()
+    """:attr:`Family.webhooks` of all families of the hub, also of those that this process does not build."""
     steady_clock: Clock = field(init=False)
     """Tells jobs what is old: a leap of the time of day makes nothing old (:mod:`hub.steady_clock`)."""
 
@@ -245,6 +247,8 @@ class Family:
     """Its OAuth scopes, by name."""
     heard: Mapping[str, str] = field(default_factory=dict)
     """The operations that subscribers of its channels need, by the pattern of the declaration. Its parts declare the same."""
+    webhooks: tuple[str, ...] = ()
+    """The types of its events that go to endpoints of webhooks which administrators create."""
     held: Mapping[str, str] = field(default_factory=dict)
     """What tenants have in it that nobody makes again, so that a tenant that has some is removed by force alone: from a noun, to which an s
     can be added, to a table with a column ``tenant``, whose rows go with the tenant.

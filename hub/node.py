@@ -26,7 +26,7 @@ from hub.core.hub import Hub
 from hub.core.recipient import Recipient
 from hub.core.session_ids import new_incarnation
 from hub.eventlog.trimmer import Trimmer
-from hub.families import access_of, migrations_of, whole
+from hub.families import access_of, migrations_of, webhook_types, whole
 from hub.family import Context, Family, ProcessRole, Service, of_process, process_roles
 from hub.http.application import create_app
 from hub.http.body import BodyBudget
@@ -146,6 +146,7 @@ class Node:
             cluster=None if self.cluster is None else self.cluster.cluster,
             ownership=self.ownership,
             leased=self._leased is not None,
+            webhook_types=webhook_types(families),
         )
         self.context.steady_clock = self.steady_clock
         self.parts = self.context.parts

@@ -15,6 +15,7 @@ family = Family(
     "files",
     _build,
     settings=FilesSettings,
+    webhooks=("file.uploaded", "file.approved", "file.rejected", "file.failed", "file.deleted"),
     held={"file": "files", "chat": "chats"},
     migrations="channels.files.migrations",
     runs_in=frozenset({ProcessRole.EDGE}),

@@ -15,6 +15,7 @@ family = Family(
     "interactions",
     _build,
     settings=InteractionsSettings,
+    webhooks=("interaction.started", "interaction.finished"),
     held={"interaction": "interactions"},
     migrations="channels.interactions.migrations",
     operations={

@@ -17,6 +17,7 @@ family = Family(
     "media_storage",
     _build,
     settings=MediaStorageSettings,
+    webhooks=("media.uploaded",),
     held={"media file": "media_objects"},
     migrations="channels.media_storage.migrations",
     runs_in=frozenset({ProcessRole.EDGE}),

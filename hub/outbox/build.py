@@ -41,7 +41,7 @@ def build(context: Context) -> Parts:
     terms = EndpointTerms(guard, clock, settings, outbox.save_endpoint, outbox.remove_endpoint)
     shown = Examples(sender, clock, settings.timeout_s, examples, settings.examples)
     return Parts(
-        routers=[create_router(outbox, terms, context.one(AUDIT), shown, clock)],
+        routers=[create_router(outbox, terms, context.one(AUDIT), shown, clock, context.webhook_types)],
         channels=[ChannelDeclaration(CHANNEL, DeliveryClass.LOG, "operational events, for administrators", operation="/admin/read")],
         late_services=[sender, outbox],
         offers=[RECORDER.offer(outbox)],

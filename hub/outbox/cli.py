@@ -12,12 +12,13 @@ import typer
 
 from hub.core.field_error import FieldError
 from hub.core.json_text import show
+from hub.families import webhook_types
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, TenantOption, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
 from hub.outbox.archive_store import Attempt
-from hub.outbox.models import Endpoint
+from hub.outbox.models import Endpoint, unknown_types
 from hub.security.cli_database import Admin, recorder_of
 from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
@@ -67,6 +68,13 @@ class _Runner:
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
+
+    def warn_of_types(self, endpoint: Endpoint) -> None:
+        """Say which types it wants that no event of this hub has: they are misspelt, or those of an extension."""
+        known = webhook_types(self._admin.families())
+        for unknown in unknown_types(endpoint.types, known):
+            told = f"--type: no event of this hub has the type {unknown}; there are: {', '.join(sorted(known))}"
+            errors.print(told, style="yellow", markup=False)
 
     def run(
         self,
@@ -133,6 +141,7 @@ def _add(app: typer.Typer, runner: _Runner) -> None:
             tenant, lambda tx, administration, name: administration.add(tx, name, change, secret), config, data_dir, database_url, "url"
         )
         _show(made, json, done=f"added endpoint {made.id}", secret=text)
+        runner.warn_of_types(made)
 
 
 def _change(app: typer.Typer, runner: _Runner) -> None:
@@ -159,6 +168,7 @@ def _change(app: typer.Typer, runner: _Runner) -> None:
             tenant, lambda tx, administration, name: administration.change(tx, name, endpoint, wanted), config, data_dir, database_url
         )
         _show(made, json, done=f"changed endpoint {endpoint}")
+        runner.warn_of_types(made)
 
     @app.command(epilog="Example:  hub endpoint enable ep_0123")
     def enable(
@@ -238,6 +248,7 @@ def _look(app: typer.Typer, runner: _Runner) -> None:
 
         found, failure = runner.run(tenant, work, config, data_dir, database_url)
         _show(found, json, failure=failure)
+        runner.warn_of_types(found)
 
 
 def _remove(app: typer.Typer, runner: _Runner) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict, Unpack
@@ -145,6 +145,11 @@ class Endpoint:
         return (not self.types or any(_matches(wanted, event.type) for wanted in self.types)) and (
             not self.media or event.media in self.media
         )
+
+
+def unknown_types(wanted: Iterable[str], known: Collection[str]) -> list[str]:
+    """Those of the types that an endpoint wants of which nothing ever comes; where no types are known, none are told."""
+    return [each for each in wanted if known and not any(_matches(each, event_type) for event_type in known)]
 
 
 def _matches(wanted: str, event_type: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import structlog
@@ -21,7 +22,7 @@ from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
 from hub.outbox.example import Examples, TooManyExamplesError
-from hub.outbox.models import DeliveryState, Endpoint
+from hub.outbox.models import DeliveryState, Endpoint, unknown_types
 from hub.outbox.schemas import (
     LATEST_MS,
     DeliveriesAnswer,
@@ -60,9 +61,16 @@ def register_errors(errors: ErrorTable) -> None:
     errors.add(TooManyExamplesError, 429)
 
 
-def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, examples: Examples, clock: Clock) -> HubRouter:
-    """Make the routes. Their errors are answered by the table of :func:`register_errors`. Changes are recorded in ``audit``."""
+def create_router(
+    outbox: Outbox, terms: EndpointTerms, audit: AuditLog, examples: Examples, clock: Clock, known: Collection[str] = ()
+) -> HubRouter:
+    """Make the routes. Their errors are answered by the table of :func:`register_errors`. Changes are recorded in ``audit``. ``known``:
+    the event types that there are.
+    """
     router = HubRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
+
+    def entry(endpoint: Endpoint) -> dict[str, Any]:
+        return _entry(endpoint, known)
 
     write, read = outbox.transactions.write, outbox.transactions.read
 
@@ -74,7 +82,7 @@ def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, example
     async def endpoints(request: Request, caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
         """Where webhooks go, the oldest endpoint first."""
         found = await read(lambda tx: of(request, caller).all(tx, caller.tenant))
-        return respond({"endpoints": [_entry(each) for each in found]})
+        return respond({"endpoints": [entry(each) for each in found]})
 
     @router.post("/endpoints", summary="Add an endpoint", response_model=EndpointWithSecretAnswer)
     async def add(request: Request, caller: Annotated[Principal, requires("/endpoints/write")], body: NewEndpoint) -> Response:
@@ -82,12 +90,12 @@ def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, example
         change = _change(body)
         made, secret = await write(lambda tx: of(request, caller).add(tx, caller.tenant, change, body.secret))
         _log.info("endpoint_added", tenant=caller.tenant, by=caller.subject, endpoint=made.id, url=made.url)
-        return respond({**_entry(made), "secret": secret})
+        return respond({**entry(made), "secret": secret})
 
     @router.get("/endpoints/{id}", summary="One endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def endpoint(request: Request, caller: Annotated[Principal, requires("/endpoints/read")], identifier: Identifier) -> Response:
         """One endpoint."""
-        return respond(_entry(await read(lambda tx: of(request, caller).find(tx, caller.tenant, identifier))))
+        return respond(entry(await read(lambda tx: of(request, caller).find(tx, caller.tenant, identifier))))
 
     @router.patch("/endpoints/{id}", summary="Change an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def change(
@@ -97,14 +105,14 @@ def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, example
         wanted = _change(body)
         made = await write(lambda tx: of(request, caller).change(tx, caller.tenant, identifier, wanted))
         _log.info("endpoint_changed", tenant=caller.tenant, by=caller.subject, endpoint=made.id, fields=sorted(body.model_fields_set))
-        return respond(_entry(made))
+        return respond(entry(made))
 
     @router.delete("/endpoints/{id}", summary="Remove an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def remove(request: Request, caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
         """Remove an endpoint. Its pending deliveries are dead and cannot be replayed."""
         gone = await write(lambda tx: of(request, caller).remove(tx, caller.tenant, identifier))
         _log.info("endpoint_removed", tenant=caller.tenant, by=caller.subject, endpoint=gone.id, url=gone.url)
-        return respond(_entry(gone))
+        return respond(entry(gone))
 
     @router.post("/endpoints/{id}/rotate-secret", summary="Rotate the secret", response_model=EndpointWithSecretAnswer, responses=_UNKNOWN)
     async def rotate(
@@ -113,7 +121,7 @@ def create_router(outbox: Outbox, terms: EndpointTerms, audit: AuditLog, example
         """Another secret. The one before signs beside it for 24 hours (`outbox.secret_overlap_h`)."""
         made, secret = await write(lambda tx: of(request, caller).rotate(tx, caller.tenant, identifier, body.secret if body else None))
         _log.info("endpoint_secret_rotated", tenant=caller.tenant, by=caller.subject, endpoint=made.id)
-        return respond({**_entry(made), "secret": secret})
+        return respond({**entry(made), "secret": secret})
 
     @router.post(
         "/endpoints/{id}/send-example",
@@ -216,7 +224,7 @@ def _change(body: EndpointChange) -> Change:
     )
 
 
-def _entry(endpoint: Endpoint) -> dict[str, Any]:
+def _entry(endpoint: Endpoint, known: Collection[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": endpoint.id,
         "url": endpoint.url,
@@ -234,6 +242,8 @@ def _entry(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.failing_since_ms is not None:
         entry["failingSince"] = endpoint.failing_since_ms
+    if unknown := unknown_types(endpoint.types, known):
+        entry["unknownTypes"] = unknown
     return entry
 
 

@@ -76,6 +76,9 @@ class EndpointEntry(BaseModel):
     disabledReason: str = Field(description="Why it is not enabled.")
     createdAt: int = Field(description="Milliseconds since 1970.")
     failingSince: int | None = Field(default=None, description="Since when there were nothing but failures.")
+    unknownTypes: list[str] | None = Field(
+        default=None, description="Those of `types` that no event of this hub has: misspelt, or of an extension."
+    )
     oldSecretsUntil: list[int] = Field(description="When secrets that were rotated out cease to sign.")
 
 

@@ -8,9 +8,13 @@ from typing import Any, cast
 import pytest
 
 from channels.families import FAMILIES
-from hub.families import EVENT_LOG, NODES, OWN, migrations_of, whole
+from channels.files.publisher import FilePublisher
+from channels.interactions.publisher import InteractionPublisher
+from channels.media_storage.publisher import MediaPublisher
+from hub.families import EVENT_LOG, NODES, OWN, migrations_of, webhook_types, whole
 from hub.family import EVERYWHERE, Context, Family, Parts, ProcessRole, of_process, process_roles
 from hub.storage.migrations import HUB
+from tests.world import ManualClock
 
 
 def names(families: tuple[Family, ...]) -> list[str]:
@@ -64,7 +68,12 @@ def test_the_tables_of_every_family_are_made_in_every_process() -> None:
 
 def test_a_section_is_of_the_type_that_is_asked_for() -> None:
     unused = cast("Any", None)
-    context = Context(cast("Any", SimpleNamespace(mine=7)), unused, unused, unused, unused, unused)
+    context = Context(cast("Any", SimpleNamespace(mine=7)), unused, unused, unused, ManualClock(), unused)
     assert context.section("mine", int) == 7
     with pytest.raises(TypeError, match="settings of mine: expected str, got int"):
         context.section("mine", str)
+
+
+def test_the_types_of_webhooks_are_those_of_which_families_have_examples() -> None:
+    publishers = (FilePublisher, InteractionPublisher, MediaPublisher)
+    assert webhook_types(FAMILIES) == {each for publisher in publishers for each in publisher.example_types}

@@ -14,6 +14,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from channels.families import FAMILIES
 from hub.audit.log import AuditLog
 from hub.audit.models import HUB
 from hub.core.field_error import FieldError
@@ -213,6 +214,22 @@ def test_of_an_endpoint_that_fails_the_last_failure_is_shown(hub: Hub, tmp_path:
         "status": 0,
         "error": "the name crm.example.com is not known",
     }
+
+
+def test_a_type_that_no_event_has_is_warned_of(hub: Hub) -> None:
+    app = typer.Typer()
+    cli.register(app, lambda: FAMILIES)
+    run = CliRunner().invoke
+    url = "https://crm.example.com/hook"
+    assert run(app, ["endpoint", "list"]).exit_code == 0  # which makes the tables of all families, and logs that
+    warned = run(app, ["endpoint", "add", url, "--type", "interaction.strated", "--type", "file.*", "--json"])
+    made = as_json(warned)
+    told = " ".join(warned.stderr.split())
+    assert "no event of this hub has the type interaction.strated; there are: file.approved" in told
+    assert "file.*" not in told
+    assert "strated" in run(app, ["endpoint", "show", made["id"]]).stderr
+    right = run(app, ["endpoint", "change", made["id"], "--type", "interaction.started"])
+    assert (right.exit_code, "no event" in right.stderr) == (0, False)
 
 
 async def in_database(folder: Path, work: Callable[[Transaction], Any]) -> Any:

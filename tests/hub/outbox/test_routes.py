@@ -114,7 +114,7 @@ async def house_of(folder: Path) -> AsyncIterator[House]:
     await site.start()
     port = runner.addresses[0][1]
     receiver.url = f"http://127.0.0.1:{port}/hook"
-    node = Node(Settings(demo=True, data_dir=folder, outbox=OUTBOX), [Family("things", build)])
+    node = Node(Settings(demo=True, data_dir=folder, outbox=OUTBOX), [Family("things", build, webhooks=("thing.started",))])
     try:
         async with listening(node.app, lifespan=True) as hub, httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub}", headers=DEMO) as rest:
             yield House(node, rest, receiver)
@@ -380,3 +380,12 @@ async def test_each_change_of_an_endpoint_is_in_the_audit_log_without_secrets(ho
     ]
     told = json.dumps(rows)
     assert not any(secret in told for secret in ("hidden", made["secret"], rotated["secret"]))
+
+
+async def test_types_that_no_event_has_are_told(house: House) -> None:
+    made = await house.add(types=["thing.*", "thing.strated", "things.*", "thing.started"])
+    assert made["unknownTypes"] == ["thing.strated", "things.*"]
+    path = f"/endpoints/{made['id']}"
+    assert (await house.ask("GET", path))["unknownTypes"] == ["thing.strated", "things.*"]
+    assert "unknownTypes" not in await house.ask("PATCH", path, {"types": ["thing.started"]})
+    assert "unknownTypes" not in await house.ask("PATCH", path, {"types": []})
