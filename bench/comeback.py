@@ -27,12 +27,14 @@ AT_ONCE = 64
 
 
 @contextmanager
-def _two_hubs() -> Iterator[tuple[Hub, Hub]]:
+def _two_hubs(size: Size) -> Iterator[tuple[Hub, Hub]]:
     """A hub, and another one that is killed, with one Redis."""
     kind = "redis" if why_no_redis("redis") is None else "valkey"
     redis = RedisServer(kind, *persistence("everysec"))
     pin(redis.pid, GENERATOR_CORE)
     shared = {"HUB_REDIS_URL": redis.url, "HUB_SECRET": "of the benchmarks, 32 bytes or so"}
+    if not size.full:
+        shared["HUB_LIMITS__MAX_INTERVAL_MS"] = "1000"  # nobody waits long for the end of the sessions
     hubs: list[Hub] = []
     try:
         hubs += [Hub(shared), Hub(shared)]
@@ -65,6 +67,11 @@ class _Beside:
             each=BESIDE,
         )
 
+    def until_gone(self, most: int) -> None:
+        """Wait until the hub has forgotten the sessions whose clients have gone, so that it has ``most``."""
+        while self._hub.sessions() > most:
+            self.generator("idle", seconds=0.2)  # its sessions must answer the hub, or the hub forgets them
+
     def while_(self, seconds: float, generator: Generator, **words: object) -> tuple[Answer, Answer]:
         """Measure the latency for a time while the other generator opens sessions, and then wait until it has opened them."""
         with ThreadPoolExecutor(1) as threads:
@@ -87,12 +94,13 @@ def comeback(size: Size) -> Result:
     result = Result("comeback")
     fresh, back, quiet, meanwhile = [], [], [], []
     for _ in range(size.runs):
-        with _two_hubs() as (hub, dying):
+        with _two_hubs(size) as (hub, dying):
             beside = _Beside(hub)
             opener = _opener()
             try:
                 opener("open", group="w", count=max(1, size.many // 100), channel=hub.channel("w"), **hub.subscribers("bayeux-ws"))
                 quiet.append(beside.run(size.seconds / 2))
+                sessions = hub.sessions()
                 before = cpu_us(hub.pid)
                 words = {
                     "group": "s",
@@ -105,7 +113,7 @@ def comeback(size: Size) -> Result:
                 fresh.append((cpu_us(hub.pid) - before) / 1000 / size.many)
                 # these sessions end, so that the hub has as many as before
                 opener.close()
-                beside.run(min(size.seconds, 2.0))
+                beside.until_gone(sessions)
                 opener = _opener()
                 beside.while_(0.1, opener, **(words | dying.subscribers("bayeux-ws")))
                 dying.process.kill9()

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+import httpx
+
 from bench.generator import LIMIT, compiled, pinned
 from bench.machine import pin
-from tests.support.hub_process import HubProcess
+from tests.support.hub_process import HubProcess, free_port
 
 SERVER_CORE = 0
 GENERATOR_CORE = 1
@@ -60,7 +62,8 @@ class Hub:
 
     def __init__(self, environment: Mapping[str, str] | None = None, flags: tuple[str, ...] = ("--open",)) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        settings = {"HUB_LOG_LEVEL": "warning", **UNLIMITED, **(environment or {})}
+        self._metrics_port = free_port()
+        settings = {"HUB_LOG_LEVEL": "warning", "HUB_METRICS_PORT": str(self._metrics_port), **UNLIMITED, **(environment or {})}
         self.process = HubProcess(Path(self._folder.name), flags, settings)
         self.process.start()
         self.pid = self.process.process.pid
@@ -78,6 +81,11 @@ class Hub:
     def channel(self, name: str) -> str:
         """See :class:`Server`."""
         return f"/bench/{name}"
+
+    def sessions(self) -> int:
+        """How many sessions it has, as its metrics tell: also those whose clients have gone, until they expire."""
+        text = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=30).raise_for_status().text
+        return next(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("hub_sessions "))
 
     def close(self) -> None:
         """See :class:`Server`."""

@@ -116,7 +116,7 @@ class Hub:
         )
         self.sessions = Sessions(self.limits, clock, self.counters, self.subscriptions)
         self.logins = LocalLogins()
-        self.budget = QueueBudget(self.limits, self.counters, self.sessions.by_id.values)
+        self.budget = QueueBudget(self.limits, clock, self.counters, self.sessions.by_id.values)
         self.subjects = SubjectSessions(self.router)
         self.sessions.on_attached.append(self.subjects.arrived)
         self.sessions.on_detached.append(self.subjects.left)

@@ -7,14 +7,18 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 import uvloop
 
 from hub.background import BackgroundTask
-from hub.core.time_slice import SLICE_S
 from hub.core.timers import RESOLUTION_S, Timers
+
+SWEEP_S: Final = 0.0005
+"""Seconds of one turn of the event loop in which timers fire. Thousands are due together when many clients have gone at once; what others
+are sent waits for each of these turns.
+"""
 
 T = TypeVar("T")
 
@@ -80,7 +84,8 @@ class TimerDriver:
 
     __slots__ = ("_beside", "_task", "_timers")
 
-    def __init__(self, timers: Timers, *beside: Callable[[], object]) -> None:
+    def __init__(self, timers: Timers, *beside: Callable[[], bool]) -> None:
+        """What is ``beside`` returns whether it goes on in the next turn of the loop, because its time was used up."""
         self._timers = timers
         self._beside = beside
         self._task = BackgroundTask("hub.transports.timers")
@@ -94,20 +99,30 @@ class TimerDriver:
         await self._task.stop()
 
     async def _run(self) -> None:
-        pause_s = RESOLUTION_S
+        every = (self._sweep, *self._beside)
+        going_on: list[Callable[[], bool]] = []
+        due_at = 0.0
         while True:
-            await asyncio.sleep(pause_s)
-            for work in (self._sweep, *self._beside):
-                try:
-                    work()
-                except Exception:
-                    # a callback raised an error: the timers after it are still set, and the next sweep fires them
-                    _log.exception("timer_failed")
-            # when thousands are due at once, such as after the loss of a proxy, they fire in several slices without a pause
-            pause_s = 0 if self._timers.overdue else RESOLUTION_S
+            await asyncio.sleep(0 if going_on else RESOLUTION_S)
+            now = time.monotonic()
+            due = now >= due_at or not going_on
+            if due:
+                due_at = now + RESOLUTION_S
+            going_on = [work for work in (every if due else going_on) if self._goes_on(work)]
 
-    def _sweep(self) -> None:
-        self._timers.sweep(time.monotonic() + SLICE_S)
+    @staticmethod
+    def _goes_on(work: Callable[[], bool]) -> bool:
+        try:
+            return work()
+        except Exception:
+            # a callback raised an error: the timers after it are still set, and the next sweep fires them
+            _log.exception("timer_failed")
+            return False
+
+    def _sweep(self) -> bool:
+        """When thousands are due at once, such as after the loss of a proxy, they fire in several slices without a pause."""
+        self._timers.sweep(time.monotonic() + SWEEP_S)
+        return self._timers.overdue
 
 
 @contextlib.contextmanager

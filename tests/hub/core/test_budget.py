@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hub.core.budget import SESSIONS_PER_STEP, SHED_PER_ROUND
+from hub.core.budget import SESSIONS_PER_STEP, SHED_PER_ROUND, TURN_S
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.limits import Limits
 from hub.core.message import Message
@@ -172,6 +172,38 @@ def test_a_round_takes_some_sessions_a_step_and_turns_on_some_at_once() -> None:
         world.hub.budget.step()
     assert not any(session.queued_bytes for session in sessions)
     assert world.hub.counters.dropped == 2 * len(sessions)
+
+
+class Gone(Stuck):
+    """A session whose client has gone. To look at it takes a while."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, world: World, identifier: str) -> None:
+        super().__init__(world, identifier)
+        self._clock = world.clock
+
+    @property
+    def unread_bytes(self) -> int:
+        self._clock.advance(TURN_S / 190)
+        return 7
+
+
+def test_where_it_takes_long_a_step_goes_on_in_the_next_turn() -> None:
+    world = World(limits=LIMITS)
+    for number in range(SESSIONS_PER_STEP + 100):
+        Gone(world, f"s{number}")
+    assert not world.hub.budget.step()  # begins
+    turns = []
+    for _ in range(2):
+        before = world.clock.monotonic()
+        steps = 1
+        while world.hub.budget.step():
+            steps += 1
+        turns.append(steps)
+        assert world.clock.monotonic() - before <= 1.3 * steps * TURN_S
+    assert turns == [5, 1]
+    assert world.hub.budget.waiting_bytes == 7 * (SESSIONS_PER_STEP + 100)
 
 
 def test_sessions_that_come_and_go_amid_a_round_do_no_harm() -> None:

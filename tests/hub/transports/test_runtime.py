@@ -12,7 +12,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from hub.core.timers import Timers
-from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver, run, tuned_collector
+from hub.transports.runtime import SWEEP_S, AsyncioLoop, SystemClock, TimerDriver, run, tuned_collector
 
 
 def test_the_clocks_agree_with_the_system() -> None:
@@ -91,6 +91,45 @@ async def test_timers_fire_and_the_fault_of_one_does_not_keep_the_others() -> No
     timers.after(0, fired.clear)
     await asyncio.sleep(0.12)
     assert fired.is_set()
+
+
+async def test_what_others_do_goes_between_slices_of_long_work() -> None:
+    timers = Timers(SystemClock())
+    done: list[str] = []
+    fired = asyncio.Event()
+
+    def slow() -> None:
+        done.append("timer")
+        time.sleep(2 * SWEEP_S)
+
+    for _ in range(10):
+        timers.after(0, slow)
+    timers.after(0, fired.set)
+    looks = 0
+
+    def beside() -> bool:
+        nonlocal looks
+        looks += 1
+        done.append("beside")
+        return looks % 3 != 0
+
+    async def other() -> None:
+        while not fired.is_set():
+            done.append("other")
+            await asyncio.sleep(0)
+
+    driver = TimerDriver(timers, beside)
+    await driver.start()
+    async with asyncio.timeout(30):
+        while not done:
+            await asyncio.sleep(0.001)
+        await other()
+        await fired.wait()
+    await driver.stop()
+    sweeps = [what for what in done if what != "beside"]
+    assert "".join(what[0] for what in sweeps).count("tt") <= 1  # no two timers fired in one turn of the loop
+    assert done.count("timer") == 10
+    assert looks >= 3  # each time that it asked for, at once
 
 
 @pytest.fixture
