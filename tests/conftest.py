@@ -38,6 +38,9 @@ SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4", "HUB_LOG_SLOW_MS": "50"}
 QUIET_CENTRE = SMALL_CENTRE | {"HUB_SIMULATOR__AGENTS": "2", "HUB_SIMULATOR__LOAD": "0.01"}
 """For tests to whom it does not matter what the demo's agents do: next to nothing."""
 
+QUIET_SIMULATOR = {"agents": 2, "load": 0.01}
+"""The same for a demo in the process of the tests, as the settings' section ``simulator``. The whole one takes a second of CPU."""
+
 COLD = os.environ.get("HUB_TEST_COLD") == "1"
 
 NO_AUTHORITY = Path(__file__).parent / "support" / "no_authority.pem"

@@ -21,7 +21,7 @@ from hub.objects.instances import instance_id
 from hub.ops.settings import model_of
 from hub.storage.transactions import StorageError
 from tests.clients.connect import Client, NodeClient, PythonClient, Refused
-from tests.conftest import QUIET_CENTRE, HubFactory
+from tests.conftest import QUIET_CENTRE, QUIET_SIMULATOR, HubFactory
 from tests.hub.transports.harness import listening
 from tests.support.hub_process import HubProcess
 from tests.support.proxies import PlainProxy, ReverseProxy, why_not
@@ -307,7 +307,7 @@ async def test_what_may_pass_is_tried_three_times(
         raise fault
 
     monkeypatch.setattr("channels.files.service_files.FileService.start", fails)
-    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True), FAMILIES)
+    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True, simulator=QUIET_SIMULATOR), FAMILIES)
     async with node._lifespan(None), listening(node.app) as port:
         client = await asyncio.to_thread(open_client, f"http://127.0.0.1:{port}")
         error = await asyncio.to_thread(refused, client, "start", **WHERE, **NEW)
@@ -316,7 +316,7 @@ async def test_what_may_pass_is_tried_three_times(
 
 async def test_throttling_is_tried_three_times(tmp_path: Path, open_client: Open) -> None:
     limits = Limits(max_buffered_bytes_per_address=1000)
-    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True, limits=limits), FAMILIES)
+    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True, simulator=QUIET_SIMULATOR, limits=limits), FAMILIES)
     async with node._lifespan(None), listening(node.app, limits=limits) as port:
         client = await asyncio.to_thread(open_client, f"http://127.0.0.1:{port}")
         tags = {f"key{number}": "v" * 200 for number in range(40)}

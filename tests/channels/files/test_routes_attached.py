@@ -20,6 +20,7 @@ from hub.objects.instances import instance_id
 from hub.objects.sigv4 import Credentials, Target
 from hub.ops.settings import model_of
 from hub.security.access_keys_store import AccessKeysStore
+from tests.conftest import QUIET_SIMULATOR
 
 CASE = "arn:aws:cases:us-east-1:000000000000:domain/hub/case/4711"
 DEMO = {"Authorization": "Bearer demo-token"}
@@ -94,7 +95,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str, str]:
 
 @pytest.fixture
 async def calls(tmp_path: Path) -> AsyncIterator[Calls]:
-    settings = model_of(FAMILIES)(data_dir=tmp_path, demo=True, files={"scanner_url": ""})
+    settings = model_of(FAMILIES)(data_dir=tmp_path, demo=True, simulator=QUIET_SIMULATOR, files={"scanner_url": ""})
     node = Node(settings, FAMILIES)
     transport = httpx.ASGITransport(node.app)
     async with node._lifespan(None), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:

@@ -15,6 +15,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.node import Node
 from hub.ops.settings import model_of
+from tests.conftest import QUIET_SIMULATOR
 
 OWN = "/nexus/v3"
 """A path of this test's hub whose errors have a form of their own."""
@@ -28,7 +29,7 @@ def form(scope: Scope, error: ApiError) -> Response:
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True), FAMILIES)
+    node = Node(model_of(FAMILIES)(data_dir=tmp_path, demo=True, simulator=QUIET_SIMULATOR), FAMILIES)
     node.errors.add_form(OWN, form)
     async with (
         node._lifespan(None),
