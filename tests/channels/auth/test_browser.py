@@ -80,7 +80,7 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def served(server: Application) -> Iterator[Application]:
     """An application that answers."""
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # by default a shutdown takes half a second
     thread.start()
     try:
         yield server
