@@ -144,6 +144,32 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.collect()  # what the oldest generation holds is counted here: nothing
+    _frozen.watch()
+
+
+class _Frozen:
+    """Knows whether something is kept out of garbage collection. ``gc.get_freeze_count`` counts a million objects for that."""
+
+    def __init__(self) -> None:
+        self.still = True
+        self._freeze = gc.freeze
+        self._unfreeze = gc.unfreeze
+
+    def watch(self) -> None:
+        """Note it from here on."""
+        gc.freeze = self.freeze  # type: ignore[assignment]
+        gc.unfreeze = self.unfreeze  # type: ignore[assignment]
+
+    def freeze(self) -> None:
+        self._freeze()
+        self.still = True
+
+    def unfreeze(self) -> None:
+        self._unfreeze()
+        self.still = False
+
+
+_frozen: Final = _Frozen()
 
 
 _FASTAPI_CACHES: Final = tuple(value for value in vars(fastapi.dependencies.models).values() if hasattr(value, "cache_clear"))
@@ -177,7 +203,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             gc.collect()
             trim()
             stash[_after_collection] = _memory_mb("VmRSS")
-            if not gc.get_freeze_count():
+            if not _frozen.still:
                 gc.freeze()
                 problem = f"expected what collection made to be kept out of garbage collection, got gc.unfreeze() in {item.path.name}"
                 raise RuntimeError(problem)
