@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import sys
+from functools import lru_cache
 
 import pytest
 
@@ -41,8 +42,7 @@ class Direct(Recorder):
 
     def _write(self, frames: bytes) -> None:
         self.frames.append(frames)
-        # equal strings are one object: hundreds of sessions hear the same large ones
-        self.order += map(sys.intern, data_in(frames))
+        self.order += data_in(frames)  # equal strings are one object: hundreds of sessions hear the same large ones
 
     def flush(self) -> None:
         taken = self.take()
@@ -50,9 +50,10 @@ class Direct(Recorder):
         self.order += [sys.intern(json.loads(message.data)) for message in taken]
 
 
+@lru_cache(maxsize=64)
 def data_in(frames: bytes) -> list[str]:
-    """The data of the messages of WebSocket frames."""
-    return [each["data"] for payload in payloads(frames) for each in json.loads(payload)]
+    """The data of the messages of WebSocket frames: read once for the hundreds of sessions that get the same ones."""
+    return [sys.intern(each["data"]) for payload in payloads(frames) for each in json.loads(payload)]
 
 
 async def crowd(world: World, count: int = MANY, channel: str = "/a", prefix: str = "s") -> list[Direct]:
