@@ -25,6 +25,7 @@ from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.recipient import Recipient
 from hub.core.session_ids import new_incarnation
+from hub.eventlog.tenant_logs import TenantLogs
 from hub.eventlog.trimmer import Trimmer
 from hub.families import access_of, migrations_of, webhook_types, whole
 from hub.family import Context, Family, ProcessRole, Service, of_process, process_roles
@@ -261,6 +262,8 @@ class Node:
     def _put_in_order(self, repeats: Repeats | None) -> list[Service]:
         """The services in the order in which they start."""
         self.trimmer = Trimmer(self.channel_log)
+        self.tenant_logs = TenantLogs(self.channel_log, self.transactions, self.clock)
+        self.security.gate.on_revoked.append(self.tenant_logs.changed)
         self.loop_watch = LoopWatch(self.settings.log_slow_ms)
         logs = (self._backends.event_log.file, self._backends.channel_log.file)
         self._watched: list[Watched] = [self.transactions, *(file for file in logs if file is not None)]
@@ -275,6 +278,7 @@ class Node:
             ArrivalCollector(self.hub.sessions.on_attached),
             self.loop_watch,
             self.trimmer,
+            self.tenant_logs,
             *(service for part in self.parts for service in part.services),
             *(service for part in self.parts for service in part.late_services),
             StorageWatch(self._watched, self.settings.readiness.look_s),
@@ -297,7 +301,7 @@ class Node:
         self.metrics = Metrics()
         redis = self._backends.redis
         for part in (
-            of_hub(self.hub, self.trimmer, self.loop_watch, self.steady_clock),
+            of_hub(self.hub, self.trimmer, self.tenant_logs, self.loop_watch, self.steady_clock),
             of_endpoints(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
             of_storage(self.transactions, self._watched),
             *([] if self.relay is None else [of_relay(self.relay)]),

@@ -10,6 +10,7 @@ from hub.bayeux.server import BayeuxServer
 from hub.cluster.relay.build import Relay
 from hub.core.hub import Hub
 from hub.core.metric import Count, Gauge, Latency
+from hub.eventlog.tenant_logs import TenantLogs
 from hub.eventlog.trimmer import Trimmer
 from hub.family import Parts
 from hub.http.body import BodyBudget
@@ -63,7 +64,7 @@ def of_import(event_import: EventImport) -> Parts:
     )
 
 
-def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch, steady_clock: SteadyClock) -> Parts:
+def of_hub(hub: Hub, trimmer: Trimmer, tenant_logs: TenantLogs, loop_watch: LoopWatch, steady_clock: SteadyClock) -> Parts:
     """Metrics of sessions, topics and deliveries, and of the event loop."""
     return Parts(
         counters={"": hub.counters, "background": unordered.counters, "clock": steady_clock.counters},
@@ -79,7 +80,14 @@ def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch, steady_clock: Stea
                 lambda: steady_clock.held_s,
             ),
         ],
-        counts=[Count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: trimmer.trimmed)],
+        counts=[
+            Count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: trimmer.trimmed),
+            Count(
+                "log_messages_of_removed_tenants",
+                "Messages of log channels that were forgotten since their tenant was removed.",
+                lambda: tenant_logs.forgotten,
+            ),
+        ],
         latencies=[
             Latency(
                 "loop_lag_seconds",

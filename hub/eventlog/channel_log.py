@@ -118,6 +118,12 @@ class ChannelLog(Protocol):
         """
         ...
 
+    async def forget(self, tenant: str, older_than_s: float | None) -> int:
+        """Delete the records of a tenant that are older than so many seconds, None: all of them; returns how many. Who asks for them is
+        told of a gap, as after :meth:`trim`.
+        """
+        ...
+
     async def trim(self) -> int:
         """Delete the records that exceed the :class:`Retention`; returns how many."""
         ...

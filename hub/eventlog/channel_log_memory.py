@@ -184,6 +184,19 @@ class MemoryChannelLog:
         """See :meth:`ChannelLog.erase`."""
         return self._log(topic.tenant).erase(topic, picks)
 
+    async def forget(self, tenant: str, older_than_s: float | None) -> int:
+        """See :meth:`ChannelLog.forget`."""
+        self._check_open()
+        log = self._logs.get(tenant)
+        if log is None:
+            return 0
+        until = log.newest if older_than_s is None else self._clock.wall_us() - round(older_than_s * 1_000_000)
+        forgotten = 0
+        while cut := log.forget(until, self._retention):
+            forgotten += cut
+            await asyncio.sleep(0)
+        return forgotten
+
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""
         self._check_open()

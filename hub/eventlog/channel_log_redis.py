@@ -268,18 +268,27 @@ class RedisChannelLog:
         forgotten = sum([await self._trim(tenant) for tenant in list(self._tenants)])
         return forgotten + sum([await self._trim(tenant, server) for server, tenant in self._strays])
 
-    async def _trim(self, tenant: str, server: ServerCommands | None = None) -> int:
+    async def forget(self, tenant: str, older_than_s: float | None) -> int:
+        """See :meth:`ChannelLog.forget`."""
+        self._check_open()
+        if older_than_s is None:
+            return await self._trim(tenant, most=Retention(max_messages=0, max_age_s=self._retention.max_age_s))
+        return await self._trim(tenant, age_us=round(older_than_s * 1_000_000))
+
+    async def _trim(
+        self, tenant: str, server: ServerCommands | None = None, *, most: Retention | None = None, age_us: int | None = None
+    ) -> int:
+        """Delete the oldest records of a tenant, beyond the retention or ``most``, and those of ``age_us`` microseconds."""
+        kept = most or self._retention
         names = self._names.of(tenant)
         commands = self._servers.of(names.meta) if server is None else server
         keys = [names.meta, names.stream, names.last, names.idempotency_keys]
-        age = self._retention.max_age_s * 1_000_000
+        age = kept.max_age_s * 1_000_000 if age_us is None else age_us
         forgotten = 0
         more = True
         while more:
             try:
-                count, left = await commands.run(
-                    self._scripts.trim, keys, lambda _: [age, self._retention.max_messages, self._retention.max_bytes, TRIM_PIECE]
-                )
+                count, left = await commands.run(self._scripts.trim, keys, lambda _: [age, kept.max_messages, kept.max_bytes, TRIM_PIECE])
             except (RedisUnavailableError, RedisRefusedError) as error:
                 raise EventLogError(str(error)) from error
             forgotten += count

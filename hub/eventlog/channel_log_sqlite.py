@@ -213,6 +213,18 @@ class SqliteChannelLog:
 
         return await self.file.write(delete)
 
+    async def forget(self, tenant: str, older_than_s: float | None) -> int:
+        """See :meth:`ChannelLog.forget`."""
+        rows = await self.file.rows(
+            "SELECT id, min(position), max(position) FROM logs JOIN records ON log = id WHERE tenant = ? GROUP BY id", (tenant,)
+        )
+        forgotten = 0
+        for log, first, last in rows:
+            cut = last if older_than_s is None else self._clock.wall_us() - round(older_than_s * 1_000_000)
+            while first <= cut and (gone := await self._forget(log, tenant, cut)):
+                forgotten += gone
+        return forgotten
+
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""
         forgotten = 0

@@ -221,6 +221,24 @@ async def test_old_records_are_trimmed_by_count(make: Make) -> None:
     assert await log.trim() == 0
 
 
+async def test_the_records_of_one_tenant_are_forgotten_by_age_or_all(log: ChannelLog, clock: ManualClock) -> None:
+    old = await fill(log, A, B)
+    clock.now += 60
+    new = await fill(log, A)
+    await log.append(OTHER, b"x", b"")
+    assert await log.forget("t", 120) == 0
+    assert await log.forget("t", 30) == 2
+    assert [record.position for record in await read(log, "/log/a")] == new
+    assert not await log.complete_since([B], old[0] - 1)
+    assert await log.forget("t", None) == 1
+    assert (await read(log, "/log/a"), await log.forget("t", None), await log.forget("nobody", None)) == ([], 0, 0)
+    page = await log.read(Selection("u", ("",), {"/log/a"}), 0, MIB)
+    assert len(page.records) == 1
+    (again,) = await fill(log, A)
+    assert again > new[0]
+    assert [record.position for record in await read(log, "/log/a")] == [again]
+
+
 async def test_old_records_are_trimmed_by_age(make: Make, clock: ManualClock) -> None:
     log = make(max_age_s=60)
     await fill(log, A, A)
