@@ -20,7 +20,9 @@ LABEL org.opencontainers.image.title="CX Event Hub" \
 RUN groupadd --system --gid 10001 hub && useradd --system --uid 10001 --gid hub --home-dir /data --shell /usr/sbin/nologin hub \
     && install -d -o hub -g hub -m 0750 /data /media
 COPY --from=build /opt/hub /opt/hub
+# one arena of glibc for all threads: those of more threads keep what large bodies left (docs/sizing.md)
 ENV PATH=/opt/hub/bin:$PATH \
+    MALLOC_ARENA_MAX=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HUB_DATA_DIR=/data
