@@ -17,6 +17,7 @@ from channels.families import FAMILIES
 from hub.audit import cli as audit_cli
 from hub.security import cli, cli_clients, cli_database
 from tests.hub.security.test_cli import Hub, as_json
+from tests.support.cheap_secrets import LEAST
 
 
 @cache
@@ -34,7 +35,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)
 
     def run(*arguments: str, input: str | None = None) -> Any:
-        return CliRunner().invoke(commands(), arguments, input=input)
+        return CliRunner().invoke(commands(), arguments, input=input, env=LEAST)
 
     for tenant in ("acme", "rival"):
         run("tenant", "add", tenant)

@@ -38,6 +38,25 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     return run
 
 
+@pytest.fixture(scope="module")
+def two_tenants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a hub with the tenants acme and rival, which has a key: for commands that are refused, and change nothing."""
+    folder = tmp_path_factory.mktemp("tenants")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cli_database, "set_up", lambda *_: None)
+        patched.chdir(folder)
+        for made in (("tenant", "add", "acme"), ("tenant", "add", "rival"), ("key", "add", "switch", "-t", "rival", "-r", "producer")):
+            assert CliRunner().invoke(commands(), made).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def refusing(hub: Hub, two_tenants: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Runs a command in that folder."""
+    monkeypatch.chdir(two_tenants)
+    return hub
+
+
 @cache
 def commands() -> typer.Typer:
     app = typer.Typer()
@@ -241,11 +260,8 @@ def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
         (("role", "show", "x", "-t", "acme"), "no role 'x'; there are: admin"),
     ],
 )
-def test_what_is_refused_says_why_and_ends_with_1(hub: Hub, arguments: tuple[str, ...], message: str) -> None:
-    hub("tenant", "add", "acme")
-    hub("tenant", "add", "rival")
-    hub("key", "add", "switch", "-t", "rival", "-r", "producer")
-    result = hub(*arguments)
+def test_what_is_refused_says_why_and_ends_with_1(refusing: Hub, arguments: tuple[str, ...], message: str) -> None:
+    result = refusing(*arguments)
     assert message in result.stderr
     assert (result.exit_code, result.stdout) == (1, "")
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from channels.families import FAMILIES
 from hub.security import cli, cli_access, cli_clients, cli_database
 from tests.hub.security.test_cli import Hub, as_json
+from tests.support.cheap_secrets import LEAST
 
 
 @cache
@@ -29,7 +30,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = str(tmp_path_factory.mktemp("access"))
 
     def run(*arguments: str) -> Any:
-        return CliRunner().invoke(commands(), [*arguments, "--data-dir", folder])
+        return CliRunner().invoke(commands(), [*arguments, "--data-dir", folder], env=LEAST)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cli_database, "set_up", lambda *_: None)
