@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 
 from tests.hub.cluster.processes import QUICK, NodeProcess, add_tenant, cloud_event, inbound_calls, known_calls, wait_until
 from tests.hub.storage.backends import Postgres, postgres
-from tests.support.hub_process import HUB_COMMAND, clean_environment
 from tests.support.redis_server import RedisServer
 
 __all__ = ["postgres"]
@@ -25,38 +23,16 @@ pytestmark = pytest.mark.timeout(600)
 
 HOUR_S = 3600
 
-_SHIFT = """
-# the time of day of a process, moved by the seconds that a file says
-import os
-import time
-
-_time, _time_ns = time.time, time.time_ns
-
-
-def _ahead():
-    with open(os.environ["AHEAD_FILE"]) as file:
-        return int(file.read())
-
-
-time.time = lambda: _time() + _ahead()
-time.time_ns = lambda: _time_ns() + _ahead() * 1_000_000_000
-"""
-
 
 class ShiftedNode(NodeProcess):
-    """A node, started afresh, whose time of day a test moves."""
+    """A node whose time of day a test moves."""
 
     def start(self) -> NodeProcess:
         self._ahead = self.folder / "ahead"
         self.move(0)
-        (self.folder / "sitecustomize.py").write_text(_SHIFT)
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
-        environment = clean_environment({**self.environment, "PYTHONPATH": str(self.folder), "AHEAD_FILE": str(self._ahead)})
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(HUB_COMMAND), "serve", *where], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        self.wait_ready()
+        self.module = "tests.hub.cluster.shifted_hub"
+        self.environment["AHEAD_FILE"] = str(self._ahead)
+        super().start()
         return self
 
     def move(self, seconds: int) -> None:
