@@ -32,11 +32,16 @@ class Promised:
 class Clients:
     """Threads that go on until they are told to end. With several hubs each request goes to one of them by chance."""
 
-    def __init__(self, url: str | Sequence[str], key: str, threads: int, seed: int, *, keep_alive: bool = True) -> None:
-        """Without ``keep_alive`` each request is sent on a connection of its own, so that all workers behind one port get some."""
+    def __init__(
+        self, url: str | Sequence[str], key: str, threads: int, seed: int, *, keep_alive: bool = True, pause_s: float = 0.0
+    ) -> None:
+        """Without ``keep_alive`` each request is sent on a connection of its own, so that all workers behind one port get some.
+        ``pause_s``: the longest pause of a thread before it creates the next interaction.
+        """
         self.promised = Promised()
         self._hubs = [url] if isinstance(url, str) else list(url)
         self._headers = {"x-api-key": key} | ({} if keep_alive else {"Connection": "close"})
+        self._pause_s = pause_s
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._numbers = iter(range(1 << 60))
@@ -68,7 +73,7 @@ class Clients:
 
     def _run(self, chance: random.Random) -> None:
         with httpx.Client(headers=self._headers, timeout=10) as client:
-            while not self._ending.is_set():
+            while not self._ending.wait(chance.random() * self._pause_s):
                 with self._lock:
                     external = f"x-{next(self._numbers)}"
                 if chance.random() < 0.1:

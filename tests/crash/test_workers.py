@@ -81,7 +81,7 @@ class Load:
         self.publisher = Publisher([self.process.url], self.acme, CHANNEL)
         self.producer = Producer([self.process.url], self.acme, "support", "ann")
         self.sign_ins = SignIns(self.process.url, token)
-        self.clients = Clients(self.process.url, self.key, threads=6, seed=seed, keep_alive=False)
+        self.clients = Clients(self.process.url, self.key, threads=6, seed=seed, keep_alive=False, pause_s=0.2)
 
     def go_on(self, more: int) -> None:
         """Return when so much more of everything was acknowledged."""
