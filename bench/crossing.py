@@ -105,7 +105,7 @@ def _nodes(kept: str) -> Iterator[_Nodes]:
 def crossing(size: Size) -> Result:
     """See the module. The machine's load stands beside what is measured by the clock."""
     result = Result("crossing")
-    seconds = max(size.seconds / 4, 0.3)
+    seconds = max(size.seconds / 4, 0.1)
     for kept in ("everysec", "always"):
         with _nodes(kept) as nodes:
             _latency(result, nodes, size, kept, seconds)
