@@ -5,6 +5,8 @@ import hmac
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import Type, verify_secret
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
@@ -36,6 +38,18 @@ _NO_PASSWORD: Final = "MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3
 """Salt and digest of a hash that no known password has, as long as those of a real one."""
 
 
+class _Hasher(Argon2Hasher):
+    """As pwdlib's, which takes a password for wrong that could not be checked, for a lack of memory say: here that is an error."""
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        given = password.encode() if isinstance(password, str) else password
+        stored = hash.encode() if isinstance(hash, str) else hash
+        try:
+            return verify_secret(stored, given, Type.ID)
+        except VerifyMismatchError:
+            return False
+
+
 class PasswordHashes:
     """Makes hashes of passwords at one cost, and checks passwords against hashes of any."""
 
@@ -45,18 +59,25 @@ class PasswordHashes:
         """``memory_kib`` is the memory of a hash, in KiB, 8 at least (RFC 9106 section 3.1); ``rounds`` is how often argon2 goes through
         it, 1 at least. What is safe the settings decide (:class:`hub.security.settings.PasswordHashSettings`).
         """
-        self._hasher = PasswordHash((Argon2Hasher(time_cost=rounds, memory_cost=memory_kib, parallelism=_LANES),))
+        self._hasher = PasswordHash((_Hasher(time_cost=rounds, memory_cost=memory_kib, parallelism=_LANES),))
         self.nobody: Final = f"$argon2id$v=19$m={memory_kib},t={rounds},p={_LANES}${_NO_PASSWORD}"
         """A hash to verify if the user does not exist, so that the time of the answer does not reveal it: at the cost of those that are
         made."""
 
     async def hash(self, password: str) -> str:
-        """The argon2 hash of a password, for the database."""
+        """The argon2 hash of a password, for the database.
+
+        Raises:
+            argon2.exceptions.HashingError: there is not memory enough for it.
+        """
         return await asyncio.get_running_loop().run_in_executor(_threads, self._hasher.hash, password)
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """Whether a password matches a hash, at the cost with which the hash was made. If nothing is ``stored`` it takes as long as for a
         hash that was made here.
+
+        Raises:
+            argon2.exceptions.VerificationError: nobody can say: there is not memory enough for it, or what is stored is damaged.
         """
         if len(password) > MAX_LENGTH:
             return False

@@ -2,6 +2,8 @@ import asyncio
 import os
 
 import pytest
+from argon2.exceptions import VerificationError
+from pwdlib.exceptions import UnknownHashError
 from pydantic import ValidationError
 
 from hub.security import passwords
@@ -46,6 +48,22 @@ async def test_a_hash_of_another_cost_is_checked_at_its_own() -> None:
     stored = await PasswordHashes(memory_kib=128, rounds=2).hash("long enough")
     assert await QUICK.verify("long enough", stored)
     assert not await QUICK.verify("not that one", stored)
+
+
+async def test_a_password_that_cannot_be_checked_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object) -> None:
+        raise VerificationError("Memory allocation error")
+
+    stored = await QUICK.hash("long enough")
+    monkeypatch.setattr(passwords, "verify_secret", without_memory)
+    with pytest.raises(VerificationError, match="Memory"):
+        await QUICK.verify("long enough", stored)
+
+
+@pytest.mark.parametrize("stored", ["$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ", "$argon2id$v=19$m=64,t=1,p=1$!$!", "no hash at all"])
+async def test_a_damaged_hash_is_an_error_too(stored: str) -> None:
+    with pytest.raises((VerificationError, UnknownHashError)):
+        await QUICK.verify("long enough", stored)
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("memory_kib", 19_456, 2_097_152), ("rounds", 2, 64)])
