@@ -31,6 +31,9 @@ SHORTEST_S: Final = 0.5
 GROWTH_MB: Final = 16
 """By how much a process may grow, in MiB, before its garbage is collected after the next test."""
 
+ALL_GROWTH_MB: Final = 48
+"""By how much it may grow, in MiB, before garbage is looked for among all objects."""
+
 END_WITHIN_S: Final = 120.0
 """How long a process may take to end after its last test."""
 
@@ -203,13 +206,30 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             gc.collect()
             trim()
             stash[_after_collection] = _memory_mb("VmRSS")
-            if not _frozen.still:
+            if _frozen.still:
+                _keep_out(stash)
+            else:
                 gc.freeze()
                 problem = f"expected what collection made to be kept out of garbage collection, got gc.unfreeze() in {item.path.name}"
                 raise RuntimeError(problem)
 
 
 _after_collection = pytest.StashKey[int]()
+_after_all = pytest.StashKey[int]()
+
+
+def _keep_out(stash: pytest.Stash) -> None:
+    """Keep what tests left, most of it modules, out of garbage collection: it grows to hundreds of thousands of objects, which were looked
+    through after each file, a twentieth of the CPU of a run. Whether some of it has become garbage is seen each time that the process has
+    grown by :data:`ALL_GROWTH_MB`.
+    """
+    now = stash[_after_collection]
+    if now > stash.setdefault(_after_all, now) + ALL_GROWTH_MB:
+        gc.unfreeze()
+        gc.collect()
+        trim()
+        stash[_after_all] = stash[_after_collection] = _memory_mb("VmRSS")
+    gc.freeze()
 
 
 def _forget(config: pytest.Config) -> None:
