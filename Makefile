@@ -1,7 +1,7 @@
 # make run        the hub with its demo on http://localhost:8080
 # make test       every test that this machine can run; the others are named with the reason
 # make test AREA=hub/core   the tests of a folder of the product, or of tests/: several with spaces between them
-# make cover      the tests of hub/ and channels/, with the lines of the product that no test reaches
+# make cover      every test, with the lines of the product that no test reaches
 # make lint       style, types, borders between packages, references, generated documents
 # make bench      figures of this machine, beside its own limit
 # make test-long  the long forms of the tests
@@ -34,8 +34,8 @@ AREA ?=
 PYTEST_ARGS ?=
 # not empty: the lines of the product that the test processes run are measured, and reported at the end
 COVERAGE ?=
-# half of the time of tests is waiting: with one process more than the two cores of a usual machine they are busy meanwhile
-WORKERS ?= 3
+# more than half of the time of tests is waiting: five processes keep the two cores of a usual machine busy meanwhile
+WORKERS ?= 5
 
 # the tests of hub/core are in tests/hub/core
 TESTS = $(patsubst tests/tests%,tests%,$(addprefix tests/,$(AREA)))
@@ -144,7 +144,7 @@ else
 endif
 
 cover:
-	$(MAKE) test COVERAGE=1 AREA="hub channels"
+	$(MAKE) test COVERAGE=1
 
 test-long: $(INSTALLED)
 	$(PYTEST) -m long --timeout 1800 $(PYTEST_ARGS)
