@@ -37,7 +37,12 @@ def create_router(files: FileService, settings: FilesSettings, arns: Arns, hosts
     """The routes. ``hosts`` says where clients find the hub."""
     router = HubRouter(prefix="/api/v1", tags=["Files"], responses=UNAVAILABLE)
 
-    @router.get("/interactions/{interactionId:path}/files", summary="Files of an interaction", response_model=FilesAnswer)
+    @router.get(
+        "/interactions/{interactionId:path}/files",
+        summary="Files of an interaction",
+        response_model=FilesAnswer,
+        responses={404: {"description": "The id has a line feed, which no path of the API takes."}},
+    )
     async def of_interaction(
         caller: Reader,
         interaction: InteractionId,

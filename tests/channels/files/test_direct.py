@@ -33,7 +33,8 @@ async def direct(s3_server: S3Server, sqlite: Sqlite, tmp_path: Path) -> AsyncIt
         await transactions.start()
         for tenant in TENANTS:
             await transactions.write(lambda tx, name=tenant: tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, 0)", (name,)))  # type: ignore[misc]
-        clock = ManualClock(wall=time.time_ns() // 1_000_000)  # the server compares times with its own clock
+        # the server compares times with its own clock; this one stands still, a minute ahead, so that what the server writes is not later
+        clock = ManualClock(wall=time.time_ns() // 1_000_000 + 60_000)
         async with World(transactions, tmp_path, clock, {"objects": objects}).running() as world:
             yield world
         await transactions.stop()

@@ -20,9 +20,11 @@ from tests.world import ManualClock
 
 @pytest.fixture
 async def direct(sqlite: Sqlite, s3_server: S3Server, tmp_path: Path) -> AsyncIterator[World]:
-    """The family over a bucket; its clock shows the time of day, which the bucket compares with its own."""
+    """The family over a bucket; its clock shows the time of day, which the bucket compares with its own. It stands still, a minute ahead:
+    what the bucket writes meanwhile is not later.
+    """
     settings = {"objects": {**s3_server.settings(s3_server.bucket()), "direct": True}}
-    clock = ManualClock(wall=time.time_ns() // 1_000_000)
+    clock = ManualClock(wall=time.time_ns() // 1_000_000 + 60_000)
     async with opened(await sqlite.migrated(PACKAGES)) as database, running(database) as transactions:
         for tenant in TENANTS:
             await transactions.write(lambda tx, name=tenant: tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, 0)", (name,)))  # type: ignore[misc]
