@@ -437,6 +437,7 @@ class Node:
             counters=self.http_counters,
             connections=self.connections,
             errors=self.errors,
+            arrivals=self.hub.arrivals,
             orders=orders,
             settle_s=self.settings.supervision.settle_s,
             tls=self.settings.tls,

@@ -70,7 +70,11 @@ def of_hub(hub: Hub, trimmer: Trimmer, tenant_logs: TenantLogs, loop_watch: Loop
         counters={"": hub.counters, "background": unordered.counters, "clock": steady_clock.counters},
         gauges=[
             Gauge("sessions", "Sessions of every endpoint that are open now.", lambda: len(hub.sessions)),
-            Gauge("arrivals_waiting", "Handshakes and subscribes that wait for a turn of the event loop.", lambda: len(hub.arrivals)),
+            Gauge(
+                "arrivals_waiting",
+                "Opening WebSockets, handshakes and subscribes that wait for a turn of the event loop.",
+                lambda: len(hub.arrivals),
+            ),
             Gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: hub.budget.waiting_bytes),
             Gauge("topics", "Topics that somebody is subscribed to.", lambda: len(hub.router)),
             Gauge("timers", "Timers that are set.", lambda: len(hub.timers)),

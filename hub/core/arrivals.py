@@ -7,6 +7,7 @@ are ready in each, and what others are sent waits behind all of them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from hub.core.counters import Counters
@@ -14,6 +15,20 @@ from hub.core.ports import Clock, Loop, Signal
 
 AT_ONCE: Final = 8
 """Pieces that are woken for one turn. More would have to wait again when the time is used up; a piece takes about 0.1 ms."""
+
+
+class Waiting:
+    """Work that waits for its turn."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work: Callable[[], None] | None = work
+        """None when it was cancelled."""
+
+    def cancel(self) -> None:
+        """Do nothing when its turn comes."""
+        self.work = None
 
 
 class Arrivals:
@@ -34,8 +49,8 @@ class Arrivals:
         """When the time of this turn is used up; None when nothing has begun in it."""
         self._told = False
         """Whether the loop calls :meth:`_next_turn`."""
-        self._waiting: deque[Signal] = deque()
-        self._again: deque[Signal] = deque()
+        self._waiting: deque[Signal | Waiting] = deque()
+        self._again: deque[Signal | Waiting] = deque()
         """Those that were woken and found the time used up: they are before all who wait."""
 
     def __len__(self) -> int:
@@ -58,6 +73,16 @@ class Arrivals:
                 return
             waiting = self._again
 
+    def begin(self, work: Callable[[], None]) -> Waiting | None:
+        """Do a piece of such work now, or in the turn in which :meth:`turn` would return. Returns what waits; None if it is done."""
+        if not self._waiting and not self._again and self._begins():
+            work()
+            return None
+        self._counters.arrivals_held += 1
+        waiting = Waiting(work)
+        self._waiting.append(waiting)
+        return waiting
+
     def _begins(self) -> bool:
         """Whether a piece may begin in this turn; if so, it does."""
         if self._until is not None:
@@ -72,12 +97,24 @@ class Arrivals:
         """Wake those that are first in the queue. What the sockets bring is handled between that and the next call."""
         self._until = None
         woken = 0
-        for waiting in (self._again, self._waiting):
-            while waiting and woken < AT_ONCE:
-                signal = waiting.popleft()
-                if not signal.done():  # its task was cancelled: nobody waits
-                    signal.set_result(None)
-                    woken += 1
-        self._told = woken > 0
-        if self._told:
-            self._loop.call_soon(self._next_turn)
+        signalled = False
+        try:
+            for waiting in (self._again, self._waiting):
+                while waiting and woken < AT_ONCE:
+                    first = waiting.popleft()
+                    if not isinstance(first, Waiting):
+                        if not first.done():  # its task was cancelled: nobody waits
+                            first.set_result(None)
+                            signalled = True
+                            woken += 1
+                    elif first.work is not None:
+                        # a task that was woken runs later, and must not find its time used up by who came after it
+                        if signalled or not self._begins():
+                            waiting.appendleft(first)
+                            return
+                        woken += 1
+                        first.work()
+        finally:
+            self._told = woken > 0
+            if self._told:
+                self._loop.call_soon(self._next_turn)

@@ -55,7 +55,8 @@ class Counters:
         ),
         CounterFamily(
             "arrivals_held",
-            "Handshakes and subscribes that waited for a later turn of the event loop, so that others are served between them.",
+            "Opening WebSockets, handshakes and subscribes that waited for a later turn of the event loop, so that others are served"
+            " between them.",
             "",
             {"arrivals_held": ""},
         ),

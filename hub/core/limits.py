@@ -60,8 +60,8 @@ class Limits:
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
     arrivals_us: int = _limit(
         250,
-        "microseconds of each turn of the event loop in which handshakes and subscribes may begin, one of them at least; less serves others"
-        " sooner while thousands of clients come back",
+        "microseconds of each turn of the event loop in which opening WebSockets, handshakes and subscribes may begin, one of them at"
+        " least; less serves others sooner while thousands of clients come back",
     )
     max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
     head_timeout_ms: int = _limit(

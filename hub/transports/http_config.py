@@ -7,6 +7,7 @@ from typing import Any
 
 import uvicorn
 
+from hub.core.arrivals import Arrivals
 from hub.core.limits import Limits
 from hub.http.error_table import ErrorTable
 from hub.security.connections import Connections
@@ -38,14 +39,16 @@ class HubConfig(uvicorn.Config):
         counters: HttpCounters,
         connections: Connections,
         errors: ErrorTable | None = None,
+        arrivals: Arrivals | None = None,
         **options: Any,
     ) -> None:
-        """``errors`` has the forms of refusals."""
+        """``errors`` has the forms of refusals; ``arrivals`` says when a WebSocket may begin, without it each does at once."""
         super().__init__(app, **options)
         self.errors = errors or ErrorTable()
         self.hub_limits = limits
         self.hub_connections = connections
         self.http_counters = counters
+        self.arrivals = arrivals
         self.lingering = LingeringConnections(limits, counters)
         self.stopping = False
         """Whether answers end their connections, because the process stops."""

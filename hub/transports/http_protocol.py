@@ -15,7 +15,6 @@ It differs from uvicorn's own protocol in these points:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from time import monotonic
@@ -25,32 +24,23 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from hub.core.json_text import ascii_json
+from hub.core.arrivals import Waiting
 from hub.core.time_slice import SLICE_S
 from hub.http.body import PACED
-from hub.http.envelope import failure
 from hub.http.errors import ApiError
 from hub.http.security_headers import SECURITY_HEADERS
-from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection
+from hub.security.connections import SCOPE_KEY, Connection
+from hub.transports import http_request
 from hub.transports.file_sending import EXTENSIONS, FileSendingCycle
 from hub.transports.http_config import HubConfig
-from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target, begun_scope
+from hub.transports.http_request import HEAD_END, WITHOUT_CHUNKS, EndsByClosing, HeadTooLargeError, ReadFlow, Target, begun_scope
 from hub.transports.lingering import ClosesLingering, LingeringClose
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol, read_handshake
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; the parser itself sets no limit."""
 
-_HEAD_END: Final = b"\r\n\r\n"
-_REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
-"""What a read may begin with when the end of a head was split between two reads."""
-
-_WEBSOCKET: Final = b"websocket"
 _UNPARSED: Final = b"Invalid HTTP request received."
-
-
-class HeadTooLargeError(Exception):
-    """The head of a request is longer than ``MAX_HEAD_BYTES``."""
 
 
 class HubHttpProtocol(HttpToolsProtocol):
@@ -87,6 +77,10 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Refuses an unreadable request; called when all earlier requests are answered."""
         self._lingering: LingeringClose | None = None
         """Set between the last answer and the close of the connection."""
+        self._early: bytes | None = None
+        """Bytes behind an opening handshake that waits for its turn of the loop; None while none does."""
+        self._turn: Waiting | None = None
+        """That handshake among those that wait."""
         self._websocket: asyncio.Protocol | None = None
         """The WebSocket protocol that took the connection over."""
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +110,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         if self._lingering is not None:
             self._lingering.lost()
         self._unread = b""
+        if self._turn is not None:
+            self._turn.cancel()
         self.pipeline.clear()
         super().connection_lost(exc)
         active = self._active
@@ -133,11 +129,14 @@ class HubHttpProtocol(HttpToolsProtocol):
             if self._lingering is not None:
                 self._lingering.dropped(len(data))
             return
+        if self._early is not None:  # as below
+            self._early += data
+            return
         if self._unread:  # this read had begun before reading was paused
             self._unread += data
             return
         self._idle_until = 0.0
-        if self._head_bytes or self.pipeline or data.count(_HEAD_END) > self._max_ahead:
+        if self._head_bytes or self.pipeline or data.count(HEAD_END) > self._max_ahead:
             self._take(data)
         elif self._feed(data) and (self.pipeline or self.flow.held):  # nearly every read is one request, with its body
             self._pause_or_resume()
@@ -179,10 +178,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Do nothing: each route has its own limit for bodies, whoever the caller is."""
 
     def _refuse_connection(self, limit: str) -> None:
-        status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
-        text = f"expected connections within limits.{limit}, got one more: try again in {RETRY_AFTER_S} seconds"
-        body = ascii_json(failure(status.value, text))
-        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)])
+        self._write_refusal(*http_request.refusal_of_connection(limit))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +192,9 @@ class HubHttpProtocol(HttpToolsProtocol):
             piece = data if stop - at == end else data[at:stop]
             at = stop
             if not self._feed(piece):
-                if self._websocket is not None and at < end:
+                if at < end and self._early is not None:
+                    self._early += data[at:]
+                elif at < end and self._websocket is not None:
                     self._websocket.data_received(data[at:])
                 return
             if at < end:
@@ -245,20 +243,10 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Where to cut ``data`` so that the piece from ``at`` on ends at most ``room`` heads. An empty line may also stand in a body; if
         the length of the body is known, the piece reaches to the end of the body.
         """
-        stop = at
-        if self._head_bytes and (cut := _REST_OF_HEAD_END.match(data, at)) is not None:
-            stop, room = cut.end(), room - 1
-        for _ in range(room):
-            found = data.find(_HEAD_END, stop)
-            if found < 0:
-                return len(data)
-            stop = found + len(_HEAD_END)
-        if self._body_open and (length := self._content_length()) is not None:
+        stop = http_request.heads_end(data, at, room, amid_head=self._head_bytes > 0)
+        if stop is not None and self._body_open and (length := http_request.content_length(self.headers)) is not None:
             return min(len(data), at + length - self._body_bytes)
-        return stop
-
-    def _content_length(self) -> int | None:
-        return next((int(value) for name, value in self.headers if name == b"content-length"), None)
+        return len(data) if stop is None else stop
 
     def _feed(self, piece: bytes) -> bool:
         """Parse one piece; False when the connection takes no further piece."""
@@ -275,8 +263,10 @@ class HubHttpProtocol(HttpToolsProtocol):
                     if self.scope["method"] == "CONNECT":
                         self._refuse_in_turn(HTTPStatus.NOT_IMPLEMENTED)
                         return False
-                    if self._should_upgrade():
-                        self._become_websocket(rest)
+                    if not self._answering and http_request.offers_websocket(
+                        self.scope["method"], self.parser.get_http_version(), self.headers
+                    ):
+                        self._open_websocket(rest)
                         return False
                     piece = self._read_through() + rest
         except httptools.HttpParserError as error:
@@ -308,19 +298,30 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     # -- offers of another protocol ---------------------------------------------------------------------------------
 
-    def _should_upgrade(self) -> bool:
-        """Whether the connection becomes a WebSocket (RFC 6455 section 4.2.1). The request must be a GET of HTTP/1.1 without a body, must
-        offer this protocol alone, and no earlier request may be unanswered. The parser has checked the ``Connection`` header.
+    def _open_websocket(self, rest: bytes) -> None:
+        """Become a WebSocket as soon as the turn of the loop has time for it: the clients of a process that has ended come together. Until
+        then nothing is read.
         """
-        offered = [value for name, value in self.headers if name == b"upgrade"]
-        return (
-            self.scope["method"] == "GET"
-            and self.parser.get_http_version() == "1.1"
-            and len(offered) == 1
-            and offered[0].strip().lower() == _WEBSOCKET
-            and not self._answering
-            and not any(name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ")) for name, value in self.headers)
-        )
+        arrivals = self.config.arrivals
+        if arrivals is None:
+            self._become_websocket(rest)
+            return
+        self._early = rest
+        self._turn = arrivals.begin(self._begin_websocket)
+        if self._turn is not None:
+            self._stop_timer()
+            self.flow.hold()
+
+    def _begin_websocket(self) -> None:
+        self._turn = None
+        rest, self._early = self._early or b"", None
+        if self.transport.is_closing():
+            return
+        try:
+            self._become_websocket(rest)
+        except BaseException:
+            self.transport.abort()  # as the loop does where reading fails
+            raise
 
     def _become_websocket(self, rest: bytes) -> None:
         try:
@@ -355,9 +356,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._counters.upgrades_ignored += 1
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the base class: data after a close is ignored
-        line = b"%b %b HTTP/%b\r\n" % (self.scope["method"].encode("ascii"), self.url, self.scope["http_version"].encode("ascii"))
-        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
-        return b"".join([line, *fields, b"\r\n"])
+        return http_request.head_without_offer(self.scope["method"], self.url, self.scope["http_version"], self.headers)
 
     # -- what the parser calls --------------------------------------------------------------------------------------
     # These replace the methods of the base class rather than call them, to save time: they run for each header of each request.

@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from hub.core.arrivals import Arrivals
 from hub.core.limits import Limits
 from hub.http.error_table import ErrorTable
 from hub.http.security_headers import SERVER_HEADERS, hsts
@@ -91,11 +92,12 @@ def configuration(
     counters: HttpCounters | None = None,
     connections: Connections | None = None,
     errors: ErrorTable | None = None,
+    arrivals: Arrivals | None = None,
     tls: TlsSettings | None = None,
 ) -> uvicorn.Config:
     """The configuration with which uvicorn serves ``app``; with ``lifespan``, uvicorn also starts and stops it. ``counters`` count what the
     connections do, and ``connections`` limits their number. Without ``connections`` this server has its own limit, and trusts proxies on
-    loopback. ``errors`` has the forms of refusals. Without ``tls`` it speaks plain HTTP.
+    loopback. ``errors`` has the forms of refusals; ``arrivals`` says when WebSockets may begin. Without ``tls`` it speaks plain HTTP.
     """
     tls = tls or TlsSettings()
     connections = connections or Connections(limits, LOOPBACK)
@@ -103,6 +105,7 @@ def configuration(
         Forwarded(app, connections, errors),
         connections=connections,
         errors=errors,
+        arrivals=arrivals,
         limits=limits,
         counters=counters or HttpCounters(),
         http=HubHttpProtocol,
@@ -145,6 +148,7 @@ async def serve(
     explain: Callable[[], str | None] = lambda: None,
     connections: Connections | None = None,
     errors: ErrorTable | None = None,
+    arrivals: Arrivals | None = None,
     orders: Orders | None = None,
     settle_s: float = 1.0,
     tls: TlsSettings | None = None,
@@ -166,7 +170,7 @@ async def serve(
     limits = limits or Limits()
     listener = listener or bind(host, port)
     on_bound(listener.getsockname()[1])
-    main = configuration(app, limits, lifespan=True, counters=counters, connections=connections, errors=errors, tls=tls)
+    main = configuration(app, limits, lifespan=True, counters=counters, connections=connections, errors=errors, arrivals=arrivals, tls=tls)
     servers = [(HubServer(main, explain), listener)]
     try:
         if metrics_listener is None and metrics_port is not None:

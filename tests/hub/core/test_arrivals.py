@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
+
 from hub.core.arrivals import AT_ONCE, Arrivals
 from hub.core.counters import Counters
 from hub.core.limits import Limits
@@ -110,3 +112,44 @@ async def test_who_gives_up_takes_no_place() -> None:
     assert crowd.tasks[3].cancelled()
     assert await crowd.turn() == []
     assert crowd.loop.callbacks == []
+
+
+async def test_work_that_is_begun_waits_in_one_line_with_the_others() -> None:
+    crowd = Crowd()
+    begun: list[str] = []
+
+    def piece(name: str) -> None:
+        begun.append(name)
+        crowd.clock.advance(ARRIVALS_S)
+
+    assert crowd.arrivals.begin(lambda: piece("a")) is None
+    assert begun == ["a"]
+    waiting = [crowd.arrivals.begin(lambda name=name: piece(name)) for name in "bcd"]  # type: ignore[misc]
+    await crowd.arrive(1)
+    last = crowd.arrivals.begin(lambda: piece("e"))
+    assert len(crowd.arrivals) == 5
+    gone = waiting[1]
+    assert gone is not None
+    gone.cancel()
+    for expected, done in ((["a", "b"], []), (["a", "b", "d"], []), (["a", "b", "d"], [1]), (["a", "b", "d", "e"], [1])):
+        await crowd.turn()
+        assert (begun, crowd.done) == (expected, done)
+    assert last is not None
+    await crowd.turn()
+    assert crowd.loop.callbacks == []
+    assert crowd.counters.arrivals_held == 5
+
+
+async def test_work_that_fails_keeps_nobody_waiting() -> None:
+    crowd = Crowd()
+    await crowd.arrive(1)
+
+    def fail() -> None:
+        raise KeyError("x")
+
+    crowd.arrivals.begin(fail)
+    await crowd.arrive(2)
+    with pytest.raises(KeyError):
+        await crowd.turn()
+    await take_turns()
+    assert await crowd.turn() == [2]
