@@ -34,8 +34,8 @@ AREA ?=
 PYTEST_ARGS ?=
 # not empty: the lines of the product that the test processes run are measured, and reported at the end
 COVERAGE ?=
-# more than half of the time of tests is waiting: five processes keep the two cores of a usual machine busy meanwhile
-WORKERS ?= 5
+# more than half of the time of tests is waiting: seven processes keep the two cores of a usual machine busy meanwhile
+WORKERS ?= 7
 
 # the tests of hub/core are in tests/hub/core
 TESTS = $(patsubst tests/tests%,tests%,$(addprefix tests/,$(AREA)))
