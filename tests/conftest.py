@@ -30,7 +30,7 @@ from tests.support.s3_server import S3Server, why_no_s3
 from tests.support.time_limit import time_limit
 from tests.support.warm import Warm
 
-pytest_plugins = ["tests.conformance.plugin", "tests.support.run_report"]
+pytest_plugins = ["tests.conformance.plugin", "tests.support.repetition", "tests.support.run_report"]
 """Here, and not beside its tests: the conformance suite's options are read, and its table printed, where nothing is collected too."""
 
 STRICT = os.environ.get("HUB_TEST_STRICT") == "1"

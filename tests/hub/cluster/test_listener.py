@@ -32,6 +32,8 @@ from tests.support.cluster import MemoryNodes
 from tests.support.hub_process import free_port
 from tests.support.proxies import make_certificate
 
+pytestmark = pytest.mark.repeated
+
 TUNING = Tuning(
     call_window=4096,
     link_window=16384,

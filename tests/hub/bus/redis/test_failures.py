@@ -30,6 +30,8 @@ from tests.hub.bus.redis.test_envelopes import payload_of, read_by_the_first_ver
 from tests.support.gate import Gate
 from tests.support.redis_server import KINDS, RedisServer, free_port, persistence
 
+pytestmark = pytest.mark.repeated
+
 Start = Callable[..., RedisServer]
 LONG_ROUNDS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 

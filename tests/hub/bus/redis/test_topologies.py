@@ -19,6 +19,8 @@ from tests.hub.bus.redis.cluster import TOPICS, Cluster, MakeCluster
 from tests.support.redis_server import RedisServer, why_no_redis
 from tests.support.redis_topologies import RedisCluster, WatchedRedis
 
+pytestmark = pytest.mark.repeated
+
 Start = Callable[..., RedisServer]
 LONG_ROUNDS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 

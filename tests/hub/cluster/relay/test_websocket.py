@@ -16,6 +16,8 @@ from tests.hub.cluster.relay.world import Node, nodes
 from tests.hub.transports.bayeux_house import BY_TOKEN, HANDSHAKE, STATISTICS, listen, talk, until
 from tests.hub.transports.endpoint_house import BEARER
 
+pytestmark = pytest.mark.repeated
+
 UNKNOWN = "402::session_unknown"
 
 
