@@ -33,8 +33,7 @@ def _two_hubs(size: Size) -> Iterator[tuple[Hub, Hub]]:
     redis = RedisServer(kind, *persistence("everysec"))
     pin(redis.pid, GENERATOR_CORE)
     shared = {"HUB_REDIS_URL": redis.url, "HUB_SECRET": "of the benchmarks, 32 bytes or so"}
-    if not size.full:
-        shared["HUB_LIMITS__MAX_INTERVAL_MS"] = "1000"  # nobody waits long for the end of the sessions
+    shared["HUB_LIMITS__MAX_INTERVAL_MS"] = "10000" if size.full else "5000"  # the end of sessions is waited for
     hubs: list[Hub] = []
     try:
         hubs += [Hub(shared), Hub(shared)]

@@ -51,8 +51,11 @@ UNLIMITED = {
     "HUB_LIMITS__MAX_UNIDENTIFIED_PER_ADDRESS": "100000",
     "HUB_LIMITS__HANDSHAKES_PER_S_PER_ADDRESS": "0",
     "HUB_LIMITS__HANDSHAKES_PER_S_PER_TENANT": "0",
+    "HUB_LIMITS__MAX_INTERVAL_MS": "60000",
 }
-"""All clients of a benchmark come from one address, without a credential, as one tenant."""
+"""All clients of a benchmark come from one address, without a credential, as one tenant. A generator that gets no time of its core for long
+loses no session.
+"""
 
 
 class Hub:

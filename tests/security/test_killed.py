@@ -128,7 +128,8 @@ def killed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Killed]:
     url = None
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        url = server.url(asyncio.run(server.create())).replace("+psycopg", "")
+        # the hub starts again on a machine with much else to do
+        url = server.url(asyncio.run(server.create())).replace("+psycopg", "") + "&connect_timeout=30"
     made = Killed(tmp_path, url)
     yield made
     made.hub.close()
