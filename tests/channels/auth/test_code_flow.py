@@ -272,3 +272,19 @@ async def test_the_password_of_another_tenants_user_is_worth_nothing_at_a_client
         assert (await submit(browser, page, tenant="rival")).status_code == 200
     told = await server.access.transactions.read(lambda tx: tx.rows("SELECT tenant FROM audit WHERE event = 'sign_in'"))
     assert told == []
+
+
+async def test_the_form_may_lead_to_a_program_on_the_device(server: Server) -> None:
+    """No source of a policy stands for an address without an origin, so the page has no ``form-action`` then; else it is the client's."""
+    await server.clients.add(NewClient("phone", "acme", public=True, redirect_uris=["com.example.app:/cb"]))
+    policies = []
+    for client in ({"client_id": "phone", "redirect_uri": "com.example.app:/cb"}, {}):
+        async with server.browser() as browser:
+            page = await browser.get("/auth/v3/oauth/authorize", params=ask(**client))
+            assert page.status_code == 200
+            policies.append(page.headers["content-security-policy"])
+            cookie = page.headers["set-cookie"]
+            assert cookie.startswith("HUB_SIGNIN=")
+            assert {"HttpOnly", "SameSite=Lax", "Secure", "Path=/auth/v3"} <= {each.strip() for each in cookie.split(";")}, cookie
+    assert "form-action" not in policies[0]
+    assert "form-action 'self' https://app.acme.example" in policies[1]

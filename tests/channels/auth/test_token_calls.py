@@ -14,7 +14,8 @@ from channels.auth.settings import AuthSettings
 from hub.http.fast_router import FastRouter
 from hub.ops.metrics import Metrics
 from hub.security.hosts import Hosts
-from tests.channels.auth.conftest import CALLBACK, HUB, VERIFIER, Server, query_of
+from hub.storage.transactions import StorageError
+from tests.channels.auth.conftest import CALLBACK, HUB, VERIFIER, Server, ask, query_of
 
 BAD_CLIENT = {"error": "Unauthorized", "error_description": "Bad credentials"}
 BAD_GRANT = {"error": "invalid_grant", "error_description": "Bad credentials"}
@@ -35,6 +36,30 @@ async def test_answers_with_tokens_are_kept_by_nobody(server: Server) -> None:
         "access-control-allow-origin": "*",
     }
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_tokens_are_told_as_json_whatever_the_client_would_rather_have(server: Server) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
+    async with server.program(Accept="application/x-www-form-urlencoded") as program:
+        answer = await program.post("/auth/v3/oauth/token", data=form)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["token_type"] == "bearer"
+
+
+async def test_a_database_that_does_not_answer_is_told_so_and_when_to_come_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise StorageError("the database does not answer")
+
+    async with server.browser() as browser:
+        with monkeypatch.context() as broken:
+            for call in ("read", "write"):
+                broken.setattr(type(server.access.transactions), call, fails)
+            answer = await server.token(grant_type="client_credentials", client_id="night", client_secret=server.night_secret)
+            page = await browser.get("/auth/v3/oauth/authorize", params=ask())
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert (page.status_code, "location" in page.headers) == (503, False)
+    assert int(page.headers["retry-after"]) > 0
 
 
 async def test_a_bad_client_a_bad_user_and_a_bad_key_are_refused_to_the_letter(server: Server) -> None:

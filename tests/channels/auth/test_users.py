@@ -42,6 +42,18 @@ async def test_a_user_is_told_as_the_api_says(server: Server) -> None:
     }
 
 
+async def test_a_token_in_the_query_or_a_form_says_nothing(server: Server) -> None:
+    """RFC 6750 sections 2.2 and 2.3: such tokens stand in logs and histories."""
+    token = (await server.tokens())["access_token"]
+    async with server.program() as program:
+        for path in USERINFO:
+            assert (await program.get(path, params={"access_token": token})).status_code == 401
+        form = await program.post("/auth/v3/sign-out", data={"access_token": token})
+    assert form.status_code != 200 or "signed out" in form.text
+    await server.service.gate.refresh()
+    assert (await server.get(USERINFO[0], token)).status_code == 200
+
+
 async def test_a_client_by_itself_is_no_user(server: Server) -> None:
     token = await night_token(server)
     details = (await server.get("/auth/v3/userinfo", token)).json()
@@ -131,6 +143,8 @@ async def test_signing_out_ends_the_token_with_its_family(server: Server, method
     await server.access.gate.refresh()
     await server.service.gate.refresh()
     assert (await server.get(USERINFO[0], tokens["access_token"])).status_code == 401
+    async with server.program(Authorization=f"Bearer {tokens['access_token']}") as program:
+        assert (await program.request(method, "/auth/v3/sign-out")).status_code == 401
     again = await server.token(grant_type="refresh_token", client_id="wall", refresh_token=tokens["refresh_token"])
     assert again.json() == {"error": "invalid_grant", "error_description": "Bad credentials"}
     assert (await server.get(USERINFO[0], other["access_token"])).status_code == 200
