@@ -101,6 +101,24 @@ async def test_a_refreshed_token_ends_nothing(hub: HubProcess) -> None:
         assert (await live.ended())["ws"] == 4401
 
 
+@pytest.mark.parametrize(
+    ("command", "stream"),
+    [
+        (("remove", "cid"), 401),
+        (("change", "dan", "--role", "viewer"), 403),  # the token is still good, but a viewer may not hear the channel
+    ],
+    ids=["a removed user", "a lost role"],
+)
+async def test_a_removed_user_and_a_lost_role_end_every_session(hub: HubProcess, command: tuple[str, ...], stream: int) -> None:
+    name, password = command[1], "a long password of this user"
+    await asyncio.to_thread(hub.command, "user", "add", name, "--role", "supervisor", "--password", password)
+    tokens, others = _tokens(hub, name, password), _tokens(hub, "bob", "bob and a long password")
+    async with Live(hub, tokens["access_token"]) as live, Live(hub, others["access_token"]) as other:
+        await asyncio.to_thread(hub.command, "user", *command)
+        assert await live.ended() == {**ENDED, "stream": stream}
+        assert other.ends == {}
+
+
 async def test_the_command_line_ends_them_too(hub: HubProcess) -> None:
     tokens, others = _tokens(hub, "ana", "ana and a long password"), _tokens(hub, "bob", "bob and a long password")
     async with Live(hub, tokens["access_token"]) as live, Live(hub, others["access_token"]) as other:
