@@ -34,6 +34,9 @@ TAGS: Final = ("Authentication",)
 ANY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
 """For answers to applications of any site. Browsers send no cookies where this stands."""
 
+TOKENS_TYPE: Final = "application/json; charset=utf-8"
+"""The type of an answer with tokens, as Genesys' Authentication API prints it. The charset has no effect (RFC 8259 section 11)."""
+
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": OAuthRefusal, "description": "The request is refused: `error` says why."},
     401: {"model": OAuthRefusal, "description": "The client is unknown, or its secret is wrong."},
@@ -64,7 +67,7 @@ def create_token_router(service: AuthService, hosts: Hosts) -> HubRouter:
                 service.counters.tokens_refused += 1
             raise
         service.counters.tokens += 1
-        return JSONResponse(issued.members(), headers={**NO_STORE, **ANY_ORIGIN})
+        return JSONResponse(issued.members(), headers={**NO_STORE, **ANY_ORIGIN}, media_type=TOKENS_TYPE)
 
     @router.post("/oauth/revoke", summary="End a token", responses=REFUSALS, openapi_extra=form(ONE_TOKEN_FORM))
     @takes_form

@@ -32,7 +32,7 @@ async def test_answers_with_tokens_are_kept_by_nobody(server: Server) -> None:
     assert headers == {
         "cache-control": "no-store",
         "pragma": "no-cache",
-        "content-type": "application/json",
+        "content-type": "application/json; charset=utf-8",
         "access-control-allow-origin": "*",
     }
     assert "access-control-allow-credentials" not in answer.headers
@@ -42,7 +42,7 @@ async def test_tokens_are_told_as_json_whatever_the_client_would_rather_have(ser
     form = {"grant_type": "client_credentials", "client_id": "night", "client_secret": server.night_secret}
     async with server.program(Accept="application/x-www-form-urlencoded") as program:
         answer = await program.post("/auth/v3/oauth/token", data=form)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
     assert answer.json()["token_type"] == "bearer"
 
 
