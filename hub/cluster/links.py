@@ -160,9 +160,9 @@ class Links(BaseLinks):
             return connection.calls
         if node == self._me.incarnation:
             raise ValueError("a node does not call itself")
-        if self._stopped:
-            raise UnreachableError("this node stops")
         record = self._nodes.find(node) or await self._nodes.look_for(node)
+        if self._stopped:  # perhaps while it was looked for
+            raise UnreachableError("this node stops")
         if record is None:
             raise NodeGoneError(f"no live node has the incarnation {node}")
         if not record.link:
